@@ -1,0 +1,56 @@
+"""sparring: what an adversary can do to your PyTorch classifier, measured honestly.
+
+Public names are resolved on first use (PEP 562), so that `sparring --help` needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "sparring.model": ("Model",),
+    "sparring.threats": ("L0", "L1", "L2", "Linf"),
+    "sparring.attacks": ("APGD", "FGSM", "MIFGSM", "PGD", "CarliniWagner"),
+    "sparring.problem": ("Outcome",),
+    "sparring.errors": ("InputError", "MissingExtra", "ModelError", "ResumeError", "SparringError"),
+}
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("attacks", "objectives", "threats")
+
+__all__ = ["__version__", *_NAMES, *_MODULES]
+
+if TYPE_CHECKING:
+    from sparring import attacks as attacks
+    from sparring import objectives as objectives
+    from sparring import threats as threats
+    from sparring.attacks import APGD as APGD
+    from sparring.attacks import FGSM as FGSM
+    from sparring.attacks import MIFGSM as MIFGSM
+    from sparring.attacks import PGD as PGD
+    from sparring.attacks import CarliniWagner as CarliniWagner
+    from sparring.errors import InputError as InputError
+    from sparring.errors import MissingExtra as MissingExtra
+    from sparring.errors import ModelError as ModelError
+    from sparring.errors import ResumeError as ResumeError
+    from sparring.errors import SparringError as SparringError
+    from sparring.model import Model as Model
+    from sparring.problem import Outcome as Outcome
+    from sparring.threats import L0 as L0
+    from sparring.threats import L1 as L1
+    from sparring.threats import L2 as L2
+    from sparring.threats import Linf as Linf
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"sparring.{name}")
+    raise AttributeError(f"module 'sparring' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

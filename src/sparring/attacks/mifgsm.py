@@ -1,0 +1,26 @@
+"""MI-FGSM (Dong et al., "Boosting adversarial attacks with momentum", 2018, algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparring.attacks.ascent import Ascent
+from sparring.attacks.attack import Attack
+from sparring.objectives import get
+from sparring.oracle import Oracle
+from sparring.problem import Objective, Outcome, Problem
+from sparring.rules import Momentum
+
+
+@dataclass(frozen=True)
+class MIFGSM(Attack):
+    """`steps` steps of eps / steps along a decayed sum of L1-normalised gradients, from the clean example."""
+
+    steps: int = 10
+    step_size: float | None = None
+    decay: float = 1.0
+    objective: str | Objective = "cross_entropy"
+
+    def run(self, problem: Problem, oracle: Oracle) -> Outcome:
+        rule = Momentum(self.decay, self.step_size, share=1 / max(self.steps, 1))
+        return Ascent(self.steps, get(self.objective), rule, random_start=False)(problem, oracle)

@@ -1,0 +1,35 @@
+"""Every error sparring raises on purpose. Each message names the argument, the value found, and the remedy.
+
+SparringError
+├── InputError     the caller's data or arguments cannot be used as they are
+├── ModelError     the network misbehaves: logits that are not finite, a wrong shape, no gradient
+├── ResumeError    a run folder belongs to another run, or is damaged
+└── MissingExtra   an optional dependency is not installed
+
+Failing to fool a model is an outcome, not an error.
+"""
+
+from __future__ import annotations
+
+
+class SparringError(Exception):
+    """The root: catch this to catch everything sparring raises on purpose."""
+
+
+class InputError(SparringError, ValueError):
+    """The caller's data or arguments cannot be used as they are."""
+
+
+class ModelError(SparringError, RuntimeError):
+    """The network misbehaves: logits that are not finite, a wrong shape, no gradient."""
+
+
+class ResumeError(SparringError, RuntimeError):
+    """A run folder belongs to another run, or is damaged."""
+
+
+class MissingExtra(SparringError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}. Install it with: pip install 'sparring[{extra}]'")

@@ -1,0 +1,148 @@
+"""A network plus all a caller should not have to remember: bounds, preprocessing, eval mode, frozen weights.
+
+The caller's network is left as it was found, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from sparring.errors import InputError, ModelError
+
+Network = nn.Module | Callable[[Tensor], Any]
+
+
+class Model(nn.Module):
+    """A classifier from inputs in `bounds` to logits (N, K).
+
+    Args:
+        net: a module or a callable that returns logits, an object with `.logits`, a mapping with "logits",
+            a tuple that begins with logits, or one logit an example (two classes: p(class 1) = sigmoid).
+        bounds: the lowest and highest valid input value, the same for every input feature.
+        mean, std: normalisation applied before `net`: one number, or one a channel (axis 1).
+        mode: "eval" runs `net` in evaluation mode and restores every training flag; "as-is" leaves it.
+
+    Raises:
+        InputError: bounds are not two increasing numbers, or std has a zero.
+        ModelError: `net` returns something other than finite logits of shape (N, K) with K >= 2.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(
+        self,
+        net: Network,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        mean: float | Sequence[float] | Tensor | None = None,
+        std: float | Sequence[float] | Tensor | None = None,
+        mode: Literal["eval", "as-is"] = "eval",
+    ) -> None:
+        super().__init__()
+        if not callable(net):
+            raise InputError(f"net is a {type(net).__name__}; pass a torch.nn.Module or a callable")
+        low, high = (float(edge) for edge in bounds)
+        if not low < high:
+            raise InputError(f"bounds are ({low}, {high}); give the lowest and the highest valid input value")
+        if mode not in ("eval", "as-is"):
+            raise InputError(f'mode is {mode!r}; use "eval" or "as-is"')
+        self.net = net
+        self.bounds = (low, high)
+        self.mode = mode
+        self.register_buffer("mean", _buffer(mean), persistent=False)
+        self.register_buffer("std", _buffer(std), persistent=False)
+        if self.std is not None and not bool((self.std > 0).all()):
+            raise InputError(f"std is {self.std.tolist()}; every entry must be above 0")
+        self._quiet = 0
+
+    @classmethod
+    def of(cls, model: Network) -> Model:
+        """`model` itself if it is one already, else a Model around it with inputs in [0, 1]."""
+        return model if isinstance(model, Model) else cls(model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of inputs (N, …); one logit becomes two classes."""
+        with nullcontext() if self._quiet else self._flags():
+            return self._logits(x)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Evaluation mode and frozen weights inside; every flag as it was, mixed ones too, after."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        with self._flags():
+            self._quiet += 1
+            try:
+                for parameter in parameters:
+                    parameter.requires_grad_(False)
+                yield
+            finally:
+                self._quiet -= 1
+                for parameter in parameters:
+                    parameter.requires_grad_(True)
+
+    @contextmanager
+    def _flags(self) -> Iterator[None]:
+        training = [m for m in self.modules() if m.training and m is not self] if self.mode == "eval" else []
+        try:
+            for module in training:
+                # The flag, not .eval(): exported programs refuse the method, and some modules override it.
+                module.training = False
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def _logits(self, x: Tensor) -> Tensor:
+        dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), x.dtype)
+        inputs = x.to(dtype)
+        if self.mean is not None:
+            inputs = inputs - _channels(self.mean, inputs)
+        if self.std is not None:
+            inputs = inputs / _channels(self.std, inputs)
+        if inputs is x:
+            inputs = x.clone()  # a network may work in place on its input; the caller's tensor must not move
+        return logits_of(self.net(inputs), len(x))
+
+
+def logits_of(output: Any, rows: int) -> Tensor:
+    """The logits (N, K) in whatever a network returned.
+
+    Raises:
+        ModelError: there is no floating (N, K) tensor in it; the message names what came instead.
+    """
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    elif hasattr(output, "logits"):
+        output = output.logits
+    elif isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"the network returned a {type(output).__name__}; it must return logits (N, K), an object with "
+            ".logits, or a tuple that begins with logits"
+        )
+    if output.shape in ((rows,), (rows, 1)):
+        one = output.reshape(rows)
+        output = torch.stack([torch.zeros_like(one), one], dim=1)
+    if output.ndim != 2 or len(output) != rows or output.shape[1] < 2 or not output.is_floating_point():
+        raise ModelError(
+            f"the network returned {output.dtype} of shape {tuple(output.shape)} for {rows} inputs; "
+            f"it must return floating logits of shape ({rows}, classes)"
+        )
+    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+
+
+def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:
+    return None if value is None else torch.as_tensor(value, dtype=torch.float32).flatten().clone()
+
+
+def _channels(value: Tensor, x: Tensor) -> Tensor:
+    if len(value) not in (1, x.shape[1]):
+        raise InputError(f"mean or std has {len(value)} entries for inputs {tuple(x.shape)} with {x.shape[1]}"
+                         " channels on axis 1; give one number, or one a channel")
+    return cast(Tensor, value.to(x).reshape(1, -1, *[1] * (x.ndim - 2)))

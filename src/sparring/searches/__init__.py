@@ -1,0 +1,9 @@
+"""What is tried again: restarts, target classes, bisection. Each attempt gets only the rows that still stand."""
+
+from __future__ import annotations
+
+from sparring.searches.bisection import Bracket
+from sparring.searches.restarts import Attempt, first_success, restarts
+from sparring.searches.targets import targets
+
+__all__ = ["Attempt", "Bracket", "first_success", "restarts", "targets"]

@@ -1,0 +1,94 @@
+"""The only loop: step, keep the best, retire, compact. Start reading here.
+
+A method proposes a look at a time; `solve` judges it, keeps the best look of each row, and lets rows leave as
+soon as they have what they came for. The rest go on in a smaller batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from sparring.oracle import Oracle
+from sparring.problem import Outcome, Problem, Seen
+from sparring.rows import Rows
+
+State = TypeVar("State", bound=Rows)
+
+
+class Method(Protocol[State]):
+    """What `solve` drives. A solve starts all its rows together, so a clock is one number, not a column."""
+
+    def start(self, problem: Problem) -> State:
+        """The state of every row before its first look."""
+        ...
+
+    def step(self, problem: Problem, oracle: Oracle, state: State) -> tuple[Tensor, Seen | None, State]:
+        """One look: the point, what was seen there (None: nobody looked), and the state to go on from."""
+        ...
+
+    def over(self, state: State) -> Tensor:
+        """(N,) bool: the rows with nothing left to try."""
+        ...
+
+
+def solve(method: Method[State], problem: Problem, oracle: Oracle, state: State | None = None) -> Outcome:
+    """Drive `method` until every row is over; returns each row's best look.
+
+    seek "any" retires a row at its first success; "nearest" keeps the closest success; "strongest" (training)
+    never retires and returns the last point.
+    """
+    state = method.start(problem) if state is None else state
+    best = out = Outcome.none(problem)
+    at = torch.arange(len(problem.index), device=problem.x.device)
+    while len(at):
+        x, seen, state = method.step(problem, oracle, state)
+        best = best.better(judged(problem, best, x, seen), problem.seek)
+        over = method.over(state)
+        if problem.seek == "any":
+            over = over | best.success
+        if bool(over.any()):
+            out = best if len(at) == len(out.x) and bool(over.all()) else out.put(at[over], best.take(over))
+            on = (~over).nonzero().squeeze(1)
+            problem, state, best, at = problem.take(on), state.take(on), best.take(on), at[on]
+    return out
+
+
+def judged(problem: Problem, base: Outcome, x: Tensor, seen: Seen | None) -> Outcome:
+    """One look as an outcome: success means the goal is reached inside the region."""
+    if seen is None:
+        return replace(base, x=x)
+    success = problem.goal.reached(seen.logits)
+    if bool(success.any()):
+        won = success.nonzero().squeeze(1)
+        success = success.index_copy(0, won, problem.region.take(won).contains(x.index_select(0, won)))
+    # Only the nearest search compares distances on the way; the others measure once, at the end.
+    distance = problem.region.distance(x) if problem.seek == "nearest" else base.distance
+    return replace(base, x=x, success=success, distance=distance, score=seen.score)
+
+
+def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
+    """`found` with every claimed success confirmed by a fresh forward pass, distances measured, counts filled in.
+
+    A claim that does not hold (another batch shape rounds differently) goes back to the clean example.
+    """
+    if problem.seek != "strongest":
+        held = found.success
+        if bool(held.any()):
+            won = held.nonzero().squeeze(1)
+            claim, x = problem.take(won), found.x.index_select(0, won)
+            again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x)
+            held = held.index_copy(0, won, again)
+        slipped = found.success & ~held
+        if bool(slipped.any()):
+            found = Outcome.none(problem).where(slipped, found)
+    return replace(
+        found,
+        distance=problem.region.distance(found.x),
+        forwards=oracle.forwards[problem.slot],
+        backwards=oracle.backwards[problem.slot],
+        zero_gradients=oracle.zero_gradients[problem.slot],
+    )
