@@ -15,15 +15,18 @@ _HOMES = {
     "sparring.threats": ("L0", "L1", "L2", "Linf"),
     "sparring.attacks": ("APGD", "FGSM", "MIFGSM", "PGD", "CarliniWagner"),
     "sparring.problem": ("Outcome",),
+    "sparring.evaluation": ("evaluate",),
+    "sparring.defenses.loop": ("train",),
     "sparring.errors": ("InputError", "MissingExtra", "ModelError", "ResumeError", "SparringError"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("attacks", "objectives", "threats")
+_MODULES = ("attacks", "defenses", "objectives", "threats")
 
 __all__ = ["__version__", *_NAMES, *_MODULES]
 
 if TYPE_CHECKING:
     from sparring import attacks as attacks
+    from sparring import defenses as defenses
     from sparring import objectives as objectives
     from sparring import threats as threats
     from sparring.attacks import APGD as APGD
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     from sparring.attacks import MIFGSM as MIFGSM
     from sparring.attacks import PGD as PGD
     from sparring.attacks import CarliniWagner as CarliniWagner
+    from sparring.defenses.loop import train as train
     from sparring.errors import InputError as InputError
     from sparring.errors import MissingExtra as MissingExtra
     from sparring.errors import ModelError as ModelError
     from sparring.errors import ResumeError as ResumeError
     from sparring.errors import SparringError as SparringError
+    from sparring.evaluation import evaluate as evaluate
     from sparring.model import Model as Model
     from sparring.problem import Outcome as Outcome
     from sparring.threats import L0 as L0

@@ -59,16 +59,12 @@ class Draws:
         words = philox((block + empty, step + empty, (rows & _WORD) + empty, (rows >> 32) + empty), key)
         return torch.stack(words, dim=-1).flatten(1)[:, :count]
 
-    def uniform(
-        self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32
-    ) -> Tensor:
+    def uniform(self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) numbers in [0, 1), a function of seed, path, example index (N,) and step."""
         words = self._words(index, step, math.prod(shape)) >> 8
         return (words.to(dtype) * 2.0**-24).reshape(len(index), *shape)
 
-    def normal(
-        self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32
-    ) -> Tensor:
+    def normal(self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) standard normal numbers, by Box and Muller (1958)."""
         count = math.prod(shape)
         pairs = self.uniform(index, step, ((count + 1) // 2, 2), torch.float64)

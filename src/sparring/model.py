@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +134,8 @@ def logits_of(output: Any, rows: int) -> Tensor:
             f"the network returned {output.dtype} of shape {tuple(output.shape)} for {rows} inputs; "
             f"it must return floating logits of shape ({rows}, classes)"
         )
-    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    logits: Tensor = output
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:
@@ -143,6 +144,8 @@ def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:
 
 def _channels(value: Tensor, x: Tensor) -> Tensor:
     if len(value) not in (1, x.shape[1]):
-        raise InputError(f"mean or std has {len(value)} entries for inputs {tuple(x.shape)} with {x.shape[1]}"
-                         " channels on axis 1; give one number, or one a channel")
-    return cast(Tensor, value.to(x).reshape(1, -1, *[1] * (x.ndim - 2)))
+        raise InputError(
+            f"mean or std has {len(value)} entries for inputs {tuple(x.shape)} with {x.shape[1]}"
+            " channels on axis 1; give one number, or one a channel"
+        )
+    return value.to(x).reshape(1, -1, *[1] * (x.ndim - 2))

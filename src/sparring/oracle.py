@@ -19,11 +19,16 @@ class Oracle:
 
     def __init__(self, model: Model, rows: int, device: torch.device) -> None:
         self.model = model
-        self.forwards = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.backwards = torch.zeros_like(self.forwards)
-        self.zero_gradients = torch.zeros_like(self.forwards)
+        self.device = device
         self.classes = 0
         self.probabilities = False
+        self.recount(rows)
+
+    def recount(self, rows: int) -> None:
+        """Begin new counts for that many rows; what is known of the model stays."""
+        self.forwards = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        self.backwards = torch.zeros_like(self.forwards)
+        self.zero_gradients = torch.zeros_like(self.forwards)
 
     def logits(self, problem: Problem, x: Tensor) -> Tensor:
         """(N, K) logits at x. Charges one forward a row.
@@ -54,9 +59,7 @@ class Oracle:
                     "the logits do not depend differentiably on the input: there is no input gradient. Remove "
                     "the .detach(), no_grad() or NumPy step in the network, or use an attack without gradients"
                 )
-            (gradient,) = torch.autograd.grad(
-                score, at, grad_outputs=torch.full_like(score, weight), allow_unused=True
-            )
+            (gradient,) = torch.autograd.grad(score, at, grad_outputs=torch.full_like(score, weight), allow_unused=True)
         if gradient is None:
             raise ModelError("the logits do not depend on the input: there is no input gradient to follow")
         self.backwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
@@ -66,7 +69,7 @@ class Oracle:
         return Seen(logits.detach(), score.detach(), gradient)
 
     def _forward(self, problem: Problem, x: Tensor) -> Tensor:
-        logits = self.model(x)
+        logits: Tensor = self.model(x)
         self.forwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
         self._finite(problem, logits.detach(), "logits")
         if not self.classes:

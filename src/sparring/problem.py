@@ -122,6 +122,36 @@ class Problem(Rows):
     clean: Tensor | None = None
 
 
+def pose(
+    x: Tensor,
+    y: Tensor | None,
+    threat: Threat,
+    bounds: tuple[float, float],
+    *,
+    targets: Tensor | None = None,
+    seed: int = 0,
+    index: Tensor | None = None,
+    seek: Seek | None = None,
+) -> Problem:
+    """The checked problem of each example of x (N, …); see `Attack.__call__` for the arguments.
+
+    Raises:
+        InputError: x, y, targets, index or threat cannot be used; the message names value and remedy.
+    """
+    x = check_inputs(x, bounds)
+    wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
+    every = torch.arange(len(x), device=x.device)
+    return Problem(
+        slot=every,
+        index=every if index is None else check_labels("index", index, x),
+        x=x,
+        goal=Goal(wanted, targeted=targets is not None),
+        region=threat.around(x, bounds),
+        draws=Draws(seed),
+        seek=seek or ("nearest" if threat.radius is None else "any"),
+    )
+
+
 Objective = Callable[[Tensor, Goal], Tensor]  # (N, K) -> (N,); larger is worse for the model
 
 

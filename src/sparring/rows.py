@@ -47,6 +47,10 @@ class Rows:
         """These rows where `mask` (N,) holds, those of `other` elsewhere."""
         return self._each(lambda value, rest: torch.where(column(mask, value), value, rest), other)
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on another device."""
+        return self._each(lambda value: value.to(device))
+
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """All rows of all parts, in order."""

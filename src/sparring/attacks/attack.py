@@ -9,19 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparring.draws import Draws, isolated
+from sparring.draws import isolated
 from sparring.errors import InputError
 from sparring.model import Model, Network
 from sparring.oracle import Oracle
-from sparring.problem import (
-    Goal,
-    Outcome,
-    Problem,
-    Seek,
-    Threat,
-    check_inputs,
-    check_labels,
-)
+from sparring.problem import Outcome, Problem, Seek, Threat, pose
 from sparring.solve import verified
 
 
@@ -36,6 +28,12 @@ class Attack:
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1", "l0"})
     minimal: ClassVar[bool] = False  # True: also answers a threat without a radius, with the nearest example
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts", "searches", "batch_size"):
+            value = getattr(self, name, None)
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise InputError(f"{type(self).__name__} has {name}={value!r}; give a whole number of at least 1")
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         """The attack itself, on rows the model gets right; it sees the oracle, never the network."""
@@ -70,19 +68,8 @@ class Attack:
             ModelError: the network's logits or gradients cannot be used.
         """
         wrapped = Model.of(model)
-        x = check_inputs(x, wrapped.bounds)
-        wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
-        index = torch.arange(len(x), device=x.device) if index is None else check_labels("index", index, x)
         self.check(threat)
-        problem = Problem(
-            slot=torch.zeros_like(wanted),
-            index=index,
-            x=x,
-            goal=Goal(wanted, targeted=targets is not None),
-            region=threat.around(x, wrapped.bounds),
-            draws=Draws(seed, (type(self).__name__,)),
-            seek=seek or ("nearest" if threat.radius is None else "any"),
-        )
+        problem = pose(x, y, threat, wrapped.bounds, targets=targets, seed=seed, index=index, seek=seek)
         if not len(x):
             return Outcome.none(problem)
         parts = [self._attack(wrapped, part) for part in chunks(problem, self.batch_size)]
@@ -90,21 +77,19 @@ class Attack:
 
     def check(self, threat: Threat) -> None:
         """Raises InputError where this attack has no form for the threat."""
-        name = getattr(threat, "name", None)
         if not isinstance(threat, Threat):
             raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
-        if name is not None and name not in self.norms:
-            raise InputError(
-                f"{type(self).__name__} has no form for {type(threat).__name__}; it knows {', '.join(sorted(self.norms))}"
-            )
+        attack, norm = type(self).__name__, getattr(threat, "name", None)
+        if norm is not None and norm not in self.norms:
+            raise InputError(f"{attack} has no form for {threat!r}; it knows {', '.join(sorted(self.norms))}")
         if threat.radius is None and not self.minimal:
             raise InputError(
-                f"{type(self).__name__} has a fixed budget and needs a radius, such as "
-                f"sp.{type(threat).__name__}({'10' if name == 'l0' else '8/255'}); for the nearest adversarial example use sp.CarliniWagner()"
+                f"{attack} has a fixed budget and needs a radius, which {threat!r} lacks: sp.Linf(8/255) has one. "
+                "For the nearest adversarial example use sp.CarliniWagner()"
             )
 
     def _attack(self, model: Model, problem: Problem) -> Outcome:
-        problem = replace(problem, slot=torch.arange(len(problem.x), device=problem.x.device))
+        problem = entered(problem, type(self).__name__)
         oracle = Oracle(model, len(problem.x), problem.x.device)
         with model.quiet(), isolated(problem.draws.seed, problem.x.device):
             if problem.seek == "strongest":
@@ -118,6 +103,12 @@ class Attack:
             return replace(found, forwards=oracle.forwards, backwards=oracle.backwards)
 
 
+def entered(problem: Problem, name: str) -> Problem:
+    """The problem as an attack of that name is given it: rows counted from 0, random numbers of its own."""
+    slot = torch.arange(len(problem.x), device=problem.x.device)
+    return replace(problem, slot=slot, draws=problem.draws.at(name))
+
+
 def opened(problem: Problem, oracle: Oracle) -> tuple[Problem, Outcome]:
     """The opening look: the problem with its clean logits, and the rows that need no attack as successes."""
     clean = oracle.logits(problem, problem.x)
@@ -126,16 +117,11 @@ def opened(problem: Problem, oracle: Oracle) -> tuple[Problem, Outcome]:
 
 
 def chunks(problem: Problem, batch_size: int | None) -> Iterator[Problem]:
-    """The problem, `batch_size` rows at a time.
-
-    Raises:
-        InputError: the batch size is not at least 1.
-    """
+    """The problem, `batch_size` rows at a time; None takes what fits."""
     rows = batch_size if batch_size is not None else fitting(problem.x)
-    if rows < 1:
-        raise InputError(f"batch_size is {batch_size}; give at least 1, or None for what fits")
-    for at in torch.arange(len(problem.x), device=problem.x.device).split(rows):
-        yield problem if len(at) == len(problem.x) else problem.take(at)
+    every = torch.arange(len(problem.x), device=problem.x.device)
+    for first in range(0, len(every), rows):
+        yield problem if rows >= len(every) else problem.take(every[first : first + rows])
 
 
 def fitting(x: Tensor) -> int:

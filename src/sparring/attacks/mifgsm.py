@@ -22,5 +22,5 @@ class MIFGSM(Attack):
     objective: str | Objective = "cross_entropy"
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
-        rule = Momentum(self.decay, self.step_size, share=1 / max(self.steps, 1))
+        rule = Momentum(self.decay, self.step_size, share=1 / self.steps)
         return Ascent(self.steps, get(self.objective), rule, random_start=False)(problem, oracle)

@@ -31,6 +31,6 @@ class PGD(Attack):
     n_targets: int = 0
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
-        rule = Steepest(self.step_size, share=4 / max(self.steps, 1))
+        rule = Steepest(self.step_size, share=4 / self.steps)
         ascent = Ascent(self.steps, get(self.objective), rule, self.random_start)
         return targets(restarts(ascent, self.restarts), self.n_targets)(problem, oracle)

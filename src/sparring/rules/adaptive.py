@@ -119,9 +119,7 @@ class AdaptiveSparse:
         if memory.moves and memory.since == memory.interval:
             x, gradient, memory = self._checkpoint(region, memory, x, gradient)
         step = column(memory.size, x) * self._sparse(gradient, memory.spread)
-        return region.project(x + step), replace(
-            memory, last=x, moves=memory.moves + 1, since=memory.since + 1
-        )
+        return region.project(x + step), replace(memory, last=x, moves=memory.moves + 1, since=memory.since + 1)
 
     def _sparse(self, gradient: Tensor, spread: Tensor) -> Tensor:
         size = gradient.flatten(1).abs()

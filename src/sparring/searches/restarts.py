@@ -29,8 +29,6 @@ def restarts(attempt: Attempt, times: int) -> Attempt:
         return attempt
 
     def again(number: int) -> Attempt:
-        return lambda problem, oracle: attempt(
-            replace(problem, draws=problem.draws.at("restart", number)), oracle
-        )
+        return lambda problem, oracle: attempt(replace(problem, draws=problem.draws.at("restart", number)), oracle)
 
     return lambda problem, oracle: first_success(map(again, range(times)), problem, oracle)

@@ -31,7 +31,9 @@ def to_pixels(values: Tensor, like: Tensor) -> Tensor:
 def ranked(values: Tensor) -> Tensor:
     """(N, M) -> (N, M): 0 for the largest of each row, the earlier one first among equals."""
     order = values.argsort(dim=1, descending=True, stable=True)
-    return torch.empty_like(order).scatter(1, order, torch.arange(values.shape[1], device=values.device).expand_as(order))
+    return torch.empty_like(order).scatter(
+        1, order, torch.arange(values.shape[1], device=values.device).expand_as(order)
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class L2Ball(Ball):
     """A Euclidean ball cut with the input range."""
 
     def distance(self, x: Tensor) -> Tensor:
-        return torch.linalg.vector_norm((x - self.centre).flatten(1).double(), dim=1).to(x.dtype)
+        length: Tensor = torch.linalg.vector_norm((x - self.centre).flatten(1).double(), dim=1)
+        return length.to(x.dtype)
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest point of ball ∩ box: clip(centre + s (x - centre)) with the s at which the radius is met.

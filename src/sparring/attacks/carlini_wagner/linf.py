@@ -73,9 +73,7 @@ class Ceiling:
             now = self._next(now, state.climb, solved, exhausted & ~solved, change.flatten(1).abs().amax(1))
         return x, seen, now
 
-    def _next(
-        self, state: Lowering, seen_at: Climbing, solved: Tensor, failed: Tensor, largest: Tensor
-    ) -> Lowering:
+    def _next(self, state: Lowering, seen_at: Climbing, solved: Tensor, failed: Tensor, largest: Tensor) -> Lowering:
         high = torch.where(solved, torch.minimum(state.tau, largest), state.high)
         low = torch.where(failed, state.tau, state.low)
         warm = torch.where(column(solved, state.warm), seen_at.w, state.warm)

@@ -1,0 +1,9 @@
+"""The robust accuracy of a model: a ladder of attacks, each given only the rows still standing."""
+
+from __future__ import annotations
+
+from sparring.evaluation.evaluate import Progress, evaluate
+from sparring.evaluation.plans import PLANS, Rung
+from sparring.evaluation.result import Result
+
+__all__ = ["PLANS", "Progress", "Result", "Rung", "evaluate"]

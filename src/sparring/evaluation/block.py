@@ -1,0 +1,77 @@
+"""A block: consecutive examples taken through the whole ladder, alone. The unit of work and of resuming."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sparring.attacks.attack import entered, opened
+from sparring.draws import isolated
+from sparring.evaluation.plans import Rung
+from sparring.model import Model
+from sparring.oracle import Oracle
+from sparring.problem import Problem
+from sparring.rows import Rows
+from sparring.solve import verified
+
+ROBUST = -1
+CLEAN = 0  # broken by no attack: wrong from the start
+
+
+@dataclass(frozen=True)
+class Block(Rows):
+    """What the ladder did to each example.
+
+    x: (N, …) the verified adversarial example where there is one, the input elsewhere.
+    broken_by: (N,) ROBUST, CLEAN, or the number of the rung that broke it, from 1.
+    distance: (N,) from the input to x. forwards, backwards, zero_gradients: (N, 1 + rungs), the clean look first.
+    seconds: (N, 1 + rungs) wall time of the block's rung, shared evenly among the examples in it.
+    probabilities: (N,) bool, the network returned probabilities instead of logits.
+    """
+
+    x: Tensor
+    broken_by: Tensor
+    distance: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    zero_gradients: Tensor
+    seconds: Tensor
+    probabilities: Tensor
+
+
+def climb(model: Model, problem: Problem, rungs: Sequence[Rung], told: Callable[[str, int], None]) -> Block:
+    """Take the rows of `problem` up the ladder; `told(rung, broken so far)` is called after each rung."""
+    x = problem.x
+    counts = torch.zeros(3, len(x), 1 + len(rungs), dtype=torch.int64, device=x.device)
+    seconds = torch.zeros(len(x), 1 + len(rungs), dtype=torch.float64)
+    broken_by = torch.full_like(problem.slot, ROBUST)
+    with model.quiet(), isolated(problem.draws.seed, x.device):
+        clock = time.perf_counter()
+        oracle = Oracle(model, len(x), x.device)
+        problem = replace(problem, slot=torch.arange(len(x), device=x.device))
+        problem, found = opened(problem, oracle)
+        broken_by = broken_by.where(~found.success, CLEAN)
+        counts[0, :, 0] = oracle.forwards
+        seconds[:, 0] = (time.perf_counter() - clock) / len(x)
+        told("clean", int(found.success.sum()))
+        for number, rung in enumerate(rungs, start=1):
+            at = (~found.success).nonzero().squeeze(1)
+            if not len(at):
+                break
+            clock = time.perf_counter()
+            rows = entered(problem.take(at), rung.name)
+            oracle.recount(len(at))
+            tried = verified(rows, oracle, rung.attack.run(rows, oracle))
+            counts[:, at, number] = torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
+            broken_by = broken_by.index_copy(0, at, torch.where(tried.success, number, ROBUST))
+            won = tried.success.nonzero().squeeze(1)
+            found = found.put(at[won], tried.take(won))
+            seconds[at.cpu(), number] = (time.perf_counter() - clock) / len(at)
+            told(rung.name, int(found.success.sum()))
+    probabilities = torch.full_like(found.success, oracle.probabilities)
+    forwards, backwards, zeros = counts
+    return Block(found.x, broken_by, found.distance, forwards, backwards, zeros, seconds, probabilities).to("cpu")

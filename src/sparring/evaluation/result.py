@@ -1,0 +1,171 @@
+"""What an evaluation found, as attributes, as a table, and on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from sparring.evaluation.block import CLEAN, ROBUST, Block
+from sparring.evaluation.export import export
+from sparring.evaluation.plans import Rung
+from sparring.evaluation.run import written
+from sparring.evaluation.statistics import clopper_pearson
+from sparring.model import Model
+from sparring.problem import Problem
+
+
+@dataclass(frozen=True)
+class Result:
+    """The worst case of every example over all attacks of a plan.
+
+    Accuracies and `interval` are shares in [0, 1] of all examples, the ones wrong from the start included.
+    """
+
+    block: Block = field(repr=False)
+    problem: Problem = field(repr=False)
+    rungs: Sequence[Rung] = field(repr=False)
+    header: dict[str, Any] = field(repr=False)
+    model: Model = field(repr=False)
+    verdict: None = None
+
+    @property
+    def y(self) -> Tensor:
+        """(N,) the labels."""
+        return self.problem.goal.label
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.y)
+
+    @property
+    def x(self) -> Tensor:
+        """(N, …) the verified adversarial example where `robust` is False, the input elsewhere."""
+        return self.block.x
+
+    @property
+    def distance(self) -> Tensor:
+        """(N,) from the input to x."""
+        return self.block.distance
+
+    @property
+    def robust(self) -> Tensor:
+        """(N,) bool: right, and no attack of the plan broke it."""
+        return self.block.broken_by == ROBUST
+
+    @property
+    def clean_accuracy(self) -> float:
+        return float((self.block.broken_by != CLEAN).double().mean())
+
+    @property
+    def robust_accuracy(self) -> float:
+        """At most this share withstands the threat."""
+        return float(self.robust.double().mean())
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % Clopper-Pearson interval of the robust accuracy."""
+        return clopper_pearson(int(self.robust.sum()), self.examples)
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes over all examples, the clean look and the verification included."""
+        return int(self.block.forwards.sum())
+
+    @property
+    def backwards(self) -> int:
+        """Backward passes over all examples."""
+        return int(self.block.backwards.sum())
+
+    @property
+    def seconds(self) -> float:
+        """Time in the attacks."""
+        return float(self.block.seconds.sum())
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What a reader should know before believing the number."""
+        found = []
+        if bool(self.block.probabilities.any()):
+            found.append("The network returns probabilities; attacks climbed log p. Give logits if you can.")
+        tried = self.block.backwards.sum(1) > 0
+        dead = (tried & (self.block.zero_gradients.sum(1) == self.block.backwards.sum(1)) & self.robust).sum()
+        if int(dead):
+            found.append(
+                f"Every input gradient of {int(dead)} of the robust examples was exactly zero: gradient attacks "
+                "were blind there, so this number says little about them."
+            )
+        return found
+
+    @cached_property
+    def table(self) -> list[dict[str, Any]]:
+        """One entry a rung, in order: accuracy after it, how many only it broke, and what it cost."""
+        rows = []
+        for number in range(1 + len(self.rungs)):
+            standing = (self.block.broken_by == ROBUST) | (self.block.broken_by > number)
+            rows.append(
+                {
+                    "name": "clean" if number == 0 else self.rungs[number - 1].name,
+                    "attack": None if number == 0 else repr(self.rungs[number - 1].attack),
+                    "robust_accuracy": float(standing.double().mean()),
+                    "interval": list(clopper_pearson(int(standing.sum()), self.examples)),
+                    "broke": int((self.block.broken_by == number).sum()),
+                    "forwards": int(self.block.forwards[:, number].sum()),
+                    "backwards": int(self.block.backwards[:, number].sum()),
+                    "seconds": round(float(self.block.seconds[:, number].sum()), 3),
+                }
+            )
+        return rows
+
+    def records(self) -> dict[str, Any]:
+        """Plain data: what results.json holds."""
+        return {
+            "examples": self.examples,
+            "clean_accuracy": self.clean_accuracy,
+            "robust_accuracy": self.robust_accuracy,
+            "interval": list(self.interval),
+            "verdict": self.verdict,
+            "findings": self.findings,
+            "forwards": self.forwards,
+            "backwards": self.backwards,
+            "seconds": round(self.seconds, 3),
+            "table": self.table,
+            **self.header,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write results.json and adversarial.safetensors: x, y, robust, broken_by and distance of every example."""
+        folder = Path(folder)
+        tensors = {
+            "x": self.x.contiguous(),
+            "y": self.y.contiguous(),
+            "robust": self.robust,
+            "broken_by": self.block.broken_by,
+            "distance": self.distance,
+        }
+        written(folder / "adversarial.safetensors", safetensors.torch.save(tensors))
+        written(folder / "results.json", json.dumps(self.records(), indent=2).encode())
+
+    def export(self, folder: str | Path) -> dict[str, Any]:
+        """Write the adversarial examples as npz and, where they are images, as 8-bit PNG; see `export`."""
+        broken = (self.block.broken_by > CLEAN).nonzero().squeeze(1)
+        return export(Path(folder), self.model, self.problem.take(broken), self.x[broken])
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        lines = [
+            f"{row['name']:<18}{row['robust_accuracy']:>8.2%}  broke {row['broke']:>5}  "
+            f"{row['forwards']:>9,} forwards {row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
+            for row in self.table
+        ]
+        worst = (
+            f"robust accuracy at most {self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}] on {self.examples} examples"
+        )
+        return "\n".join([*lines, worst, *self.findings])
