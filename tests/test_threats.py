@@ -116,7 +116,7 @@ def test_projecting_twice_is_projecting_once(norm: str, data: st.DataObject) -> 
 def test_a_row_is_projected_and_sampled_the_same_alone(norm: str, low: float) -> None:
     generator = torch.Generator().manual_seed(0)
     centre = torch.rand(60, 2, 3, 3, generator=generator)
-    x = centre + torch.randn(60, 2, 3, 3, generator=generator)
+    x = torch.randn(60, 2, 3, 3, generator=generator) * torch.logspace(-6, 0, 60)[:, None, None, None]
     radius = torch.arange(60) % 20  # some points lie inside, some outside
     region = CLASSES[norm](radius).around(centre, (low, 1.0))
     index = torch.arange(60)

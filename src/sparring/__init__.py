@@ -8,32 +8,40 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sparring.attacks import REGISTRY as _ATTACKS
+
 __version__ = "0.1.0"
 
 _HOMES = {
-    "sparring.model": ("Model",),
-    "sparring.threats": ("L0", "L1", "L2", "Linf"),
-    "sparring.attacks": ("APGD", "FGSM", "MIFGSM", "PGD", "CarliniWagner"),
-    "sparring.problem": ("Outcome",),
-    "sparring.evaluation": ("evaluate",),
-    "sparring.defenses.loop": ("train",),
-    "sparring.errors": ("InputError", "MissingExtra", "ModelError", "ResumeError", "SparringError"),
+    "Model": "sparring.model",
+    "L0": "sparring.threats",
+    "L1": "sparring.threats",
+    "L2": "sparring.threats",
+    "Linf": "sparring.threats",
+    "Outcome": "sparring.problem",
+    "evaluate": "sparring.evaluation",
+    "train": "sparring.defenses.loop",
+    "InputError": "sparring.errors",
+    "MissingExtra": "sparring.errors",
+    "ModelError": "sparring.errors",
+    "ResumeError": "sparring.errors",
+    "SparringError": "sparring.errors",
+    **{home.partition(":")[2]: home.partition(":")[0] for home in _ATTACKS.values()},
 }
-_NAMES = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "defenses", "objectives", "threats")
 
-__all__ = ["__version__", *_NAMES, *_MODULES]
+__all__ = ["__version__", *_HOMES, *_MODULES]
 
 if TYPE_CHECKING:
     from sparring import attacks as attacks
     from sparring import defenses as defenses
     from sparring import objectives as objectives
     from sparring import threats as threats
-    from sparring.attacks import APGD as APGD
-    from sparring.attacks import FGSM as FGSM
-    from sparring.attacks import MIFGSM as MIFGSM
-    from sparring.attacks import PGD as PGD
-    from sparring.attacks import CarliniWagner as CarliniWagner
+    from sparring.attacks.apgd import APGD as APGD
+    from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.fgsm import FGSM as FGSM
+    from sparring.attacks.mifgsm import MIFGSM as MIFGSM
+    from sparring.attacks.pgd import PGD as PGD
     from sparring.defenses.loop import train as train
     from sparring.errors import InputError as InputError
     from sparring.errors import MissingExtra as MissingExtra
@@ -50,8 +58,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"sparring.{name}")
     raise AttributeError(f"module 'sparring' has no attribute {name!r}")

@@ -1,25 +1,42 @@
-"""The attacks: small frozen values composed of an objective, a rule and a search. One attack, one registry line."""
+"""The attacks: small frozen values composed of an objective, a rule and a search. One attack is one registry line.
+
+Classes are imported on first use, so that their names can be listed without torch.
+"""
 
 from __future__ import annotations
 
-from sparring.attacks.apgd import APGD
-from sparring.attacks.attack import Attack
-from sparring.attacks.carlini_wagner import CarliniWagner
-from sparring.attacks.fgsm import FGSM
-from sparring.attacks.mifgsm import MIFGSM
-from sparring.attacks.pgd import PGD
+import importlib
+from typing import TYPE_CHECKING, Any
 
-REGISTRY: dict[str, type[Attack]] = {
-    "fgsm": FGSM,
-    "pgd": PGD,
-    "mifgsm": MIFGSM,
-    "apgd": APGD,
-    "carlini_wagner": CarliniWagner,
+if TYPE_CHECKING:
+    from sparring.attacks.apgd import APGD as APGD
+    from sparring.attacks.attack import Attack as Attack
+    from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.fgsm import FGSM as FGSM
+    from sparring.attacks.mifgsm import MIFGSM as MIFGSM
+    from sparring.attacks.pgd import PGD as PGD
+
+REGISTRY = {
+    "fgsm": "sparring.attacks.fgsm:FGSM",
+    "pgd": "sparring.attacks.pgd:PGD",
+    "mifgsm": "sparring.attacks.mifgsm:MIFGSM",
+    "apgd": "sparring.attacks.apgd:APGD",
+    "carlini_wagner": "sparring.attacks.carlini_wagner:CarliniWagner",
 }
-
-__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "REGISTRY", "Attack", "CarliniWagner", "available"]
 
 
 def available() -> dict[str, type[Attack]]:
     """Every registered attack by name; call a class without arguments for its defaults."""
-    return dict(REGISTRY)
+    return {name: _load(home) for name, home in REGISTRY.items()}
+
+
+def _load(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def __getattr__(name: str) -> Any:
+    for home in (*REGISTRY.values(), "sparring.attacks.attack:Attack"):
+        if home.endswith(f":{name}"):
+            return _load(home)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sparring.attacks import APGD, FGSM, PGD, Attack
+from sparring.attacks.apgd import APGD
+from sparring.attacks.attack import Attack
+from sparring.attacks.fgsm import FGSM
+from sparring.attacks.pgd import PGD
 from sparring.errors import InputError
 from sparring.problem import Threat
 

@@ -1,0 +1,55 @@
+"""Every Python example in the documentation runs, and the one in CONTRIBUTING is held to the contract."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- example: (\S+) -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": page.stem}
+    for _, code in BLOCK.findall(page.read_text()):
+        exec(compile(code, str(page), "exec"), names)
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_a_new_attack_is_one_file_and_one_line_and_the_contract_finds_it(tmp_path: Path) -> None:
+    examples = dict(BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text()))
+    (attack_file, attack), (registry_file, line) = examples.items()
+    house = tmp_path / "house"
+    shutil.copytree(ROOT / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", house / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", house)
+    (house / attack_file).write_text(attack)
+    registry = house / registry_file
+    registry.write_text(registry.read_text().replace("REGISTRY = {\n", f"REGISTRY = {{\n{line}", 1))
+
+    def inside(*command: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(house / "src")}
+        return subprocess.run(
+            [sys.executable, "-m", *command], cwd=house, env=environment, capture_output=True, text=True, check=False
+        )
+
+    tests = inside("pytest", "tests/contract/test_attacks.py", "-p", "no:cacheprovider", "-k", "guessing", "-v")
+    assert tests.returncode == 0, tests.stdout[-3000:]
+    assert tests.stdout.count("PASSED") >= 10
+    assert inside("ruff", "check", attack_file).returncode == 0
