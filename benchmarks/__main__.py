@@ -16,9 +16,9 @@ def main() -> None:
         print(f"\n===== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         try:
             module.main([])
-        except Absent as why:
-            skipped[name] = why
-            print(f"skipped: {why}")
+        except Absent as absent:
+            skipped[name] = absent
+            print(f"skipped: {absent}")
     print(f"\n===== done; skipped: {', '.join(skipped) or 'none'}")
     for name, why in skipped.items():
         print(f"  {name}: {why}")

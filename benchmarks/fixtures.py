@@ -82,13 +82,17 @@ class MnistLenet(nn.Module):
 class Oval(nn.Sequential):
     """An OVAL verification network; it normalises its input itself: (N, 3, 32, 32) in [0, 1] to (N, 10)."""
 
+    mean: Tensor
+
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(*layers)
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).reshape(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = super().forward((x - self.mean) / 0.225)
-        return logits
+        x = (x - self.mean) / 0.225
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class Block(nn.Module):
@@ -104,7 +108,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-        return (inner + self.shortcut(x)).relu()
+        out: Tensor = (inner + self.shortcut(x)).relu()
+        return out
 
 
 def mnist_trades() -> nn.Module:
@@ -168,7 +173,7 @@ def cifar(limit: int) -> tuple[Tensor, Tensor]:
 def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """(N,) bool: what the network gets right."""
     with torch.no_grad():
-        said = torch.cat([net(part).argmax(1) for part in x.split(100)])
+        said = torch.cat([net(part).argmax(1) for part in torch.split(x, 100)])
     return said == y
 
 

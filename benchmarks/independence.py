@@ -43,7 +43,7 @@ class RowByRow(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.net(row) for row in x.split(1)])
+        return torch.cat([self.net(row) for row in torch.split(x, 1)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,7 +27,7 @@ class Ratio:
     least: float  # least time over least time: what remains when nobody else uses the machine
 
     def __str__(self) -> str:
-        return f"{self.median:.3f} ({self.low:.3f}–{self.high:.3f}), least/least {self.least:.3f}"
+        return f"{self.median:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 def bare(net: nn.Module, x: Tensor, y: Tensor, passes: int, forwards: int = 0) -> None:
@@ -67,16 +67,26 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call in each repeat, after one unmeasured round; each repeat starts one call later."""
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call, repeat by repeat."""
+
+    wall: list[float]
+    cpu: list[float]  # of all threads; other processes disturb it less
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Times]:
+    """Times of each call in each repeat, after one unmeasured round; each repeat starts one call later."""
     names = list(calls)
     for name in names:
         calls[name]()
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times = {name: Times([], []) for name in names}
     for repeat in range(repeats):
         at = repeat % len(names)
         for name in names[at:] + names[:at]:
-            times[name].append(seconds(calls[name]))
+            cpu = time.process_time()
+            times[name].wall.append(seconds(calls[name]))
+            times[name].cpu.append(time.process_time() - cpu)
     return times
 
 
@@ -98,7 +108,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
 
 def settings(**chosen: object) -> None:
     """Prints what the figures depend on."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}"
-    print(f"machine: {machine}; Python {platform.python_version()}, torch {torch.__version__}, sparring {sp.__version__}")
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, sparring {sp.__version__}"
+    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; {versions}")
     print("peers: " + ", ".join(f"{peer} {peers.version(peer)}" for peer in peers.PACKAGES))
     print("settings: " + ", ".join(f"{name} = {value}" for name, value in chosen.items()), flush=True)

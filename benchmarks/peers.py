@@ -41,17 +41,17 @@ def pgd(peer: str, net: nn.Module, steps: int, eps: float, step_size: float) -> 
     match peer:
         case "torchattacks":
             attack = _module("torchattacks").PGD(net, eps=eps, alpha=step_size, steps=steps, random_start=True)
-            return lambda x, y: attack(x, y)  # type: ignore[no-any-return]
+            return lambda x, y: attack(x, y)
         case "foolbox":
             foolbox = _module("foolbox")
             wrapped = foolbox.PyTorchModel(net, bounds=(0, 1))
             linf = foolbox.attacks.LinfPGD(abs_stepsize=step_size, steps=steps, random_start=True)
-            return lambda x, y: linf(wrapped, x, y, epsilons=eps)[1]  # type: ignore[no-any-return]
+            return lambda x, y: linf(wrapped, x, y, epsilons=eps)[1]
         case "ART":
             return _art_pgd(net, steps, eps, step_size)
         case "adv_lib":
             pgd_linf = _adv_lib().pgd_linf
-            return lambda x, y: pgd_linf(net, x, y, eps, steps=steps, absolute_step_size=step_size)  # type: ignore[no-any-return]
+            return lambda x, y: pgd_linf(net, x, y, eps, steps=steps, absolute_step_size=step_size)
     raise ValueError(peer)
 
 
@@ -69,9 +69,9 @@ def apgd(peer: str, net: nn.Module, steps: int, eps: float) -> Run:
         finally:
             sys.path.remove(folder)
         attack = base.APGDAttack(net, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=0, loss="ce")
-        return lambda x, y: attack.perturb(x, y)  # type: ignore[no-any-return]
+        return lambda x, y: attack.perturb(x, y)
     run = _adv_lib().apgd
-    return lambda x, y: run(net, x, y, eps, float("inf"), n_iter=steps, loss_function="ce")  # type: ignore[no-any-return]
+    return lambda x, y: run(net, x, y, eps, float("inf"), n_iter=steps, loss_function="ce")
 
 
 def carlini_wagner_l2(peer: str, net: nn.Module, searches: int, steps: int) -> Run:
@@ -84,10 +84,10 @@ def carlini_wagner_l2(peer: str, net: nn.Module, searches: int, steps: int) -> R
         foolbox = _module("foolbox")
         wrapped = foolbox.PyTorchModel(net, bounds=(0, 1))
         attack = foolbox.attacks.L2CarliniWagnerAttack(searches, steps, 0.01, 0, 1e-3, abort_early=True)
-        return lambda x, y: attack(wrapped, x, y, epsilons=None)[0]  # type: ignore[no-any-return]
+        return lambda x, y: attack(wrapped, x, y, epsilons=None)[0]
     run = _adv_lib().carlini_wagner_l2
     budget = {"binary_search_steps": searches, "max_iterations": steps}
-    return lambda x, y: run(net, x, y, learning_rate=0.01, initial_const=1e-3, **budget)  # type: ignore[no-any-return]
+    return lambda x, y: run(net, x, y, learning_rate=0.01, initial_const=1e-3, **budget)
 
 
 def _art_pgd(net: nn.Module, steps: int, eps: float, step_size: float) -> Run:

@@ -45,7 +45,7 @@ def _trades(limit: int, only: Sequence[str]) -> None:
         rival = [("torchattacks", lambda: peers.pgd("torchattacks", net, 40, EPS, 0.01))]
         _compare(f"PGD at eps {EPS}: 40 steps of 0.01, cross-entropy, one random start", attack, 40, rival, net, x, y)
     if "apgd" in only:
-        rivals = [(peer, lambda peer=peer: peers.apgd(peer, net, 100, EPS)) for peer in ("AutoAttack", "adv_lib")]  # type: ignore[misc]
+        rivals = [(peer, lambda peer=peer: peers.apgd(peer, net, 100, EPS)) for peer in ("AutoAttack", "adv_lib")]
         _compare(
             f"APGD at eps {EPS}: 100 steps, cross-entropy, one random start",
             sp.APGD(batch_size=BATCH), 100, rivals, net, x, y,
@@ -75,7 +75,8 @@ def _compare(
             continue
         torch.manual_seed(0)
         start = time.perf_counter()
-        adversarial = torch.cat([run(a, b) for a, b in zip(x.split(BATCH), y.split(BATCH), strict=True)])
+        batches = zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True)
+        adversarial = torch.cat([run(a, b) for a, b in batches])
         took = time.perf_counter() - start
         assert float((adversarial - x).abs().max()) <= EPS + 1e-6
         theirs = 100 * float(correct(net, adversarial, y).double().mean())
@@ -119,10 +120,9 @@ def _carlini_wagner() -> None:
     print(f"sparring: success {'100 %' if success else 'NOT MET'}; mean L2 {mean:.4f} against 1.373: "
           f"{'met' if success and mean <= 1.373 else 'NOT MET'}")  # fmt: skip
     # The change of variables starts a saturated pixel 5e-7 inside the range, so only a hundredth counts as moving.
-    print(
-        f"saturated pixels (exactly 0 or 1): {int((moved > 0.01).any(1).sum())} of {len(x)} examples moved one by more "
-        f"than 0.01; {100 * float((moved > 0.01).sum() / edge.sum()):.1f} % of such pixels did; the furthest {float(moved.max()):.2f}"
-    )
+    examples, share = int((moved > 0.01).any(1).sum()), 100 * float((moved > 0.01).sum() / edge.sum())
+    print(f"saturated pixels (exactly 0 or 1) that moved by more than 0.01: {share:.1f} %, in {examples} of {len(x)} "
+          f"examples, the furthest by {float(moved.max()):.2f}: {'met' if examples else 'NOT MET'}")  # fmt: skip
 
 
 def _row(name: str, net: nn.Module, x: Tensor, y: Tensor, found: Tensor, took: float, limit: str) -> tuple[str, ...]:

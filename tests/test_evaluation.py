@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
-import sparring as sp
 import torch
 from scipy.stats import beta
+from torch import Tensor, nn
+
+import sparring as sp
 from sparring.data import load
 from sparring.evaluation import Progress, Result, evaluate
 from sparring.zoo import SmallCNN
-from torch import Tensor, nn
 
 
 def linear(seed: int = 0) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -44,8 +46,8 @@ def test_with_two_classes_the_defaults_break_just_beyond_the_boundary_and_never_
 @NORMS
 @pytest.mark.parametrize(
     "attack",
-    [sp.APGD(objective="margin", n_targets=4), sp.APGD(objective="dlr", n_targets=4), sp.PGD(objective="margin", n_targets=4)],
-    ids=["apgd-margin", "apgd-dlr", "pgd-margin"],
+    [sp.APGD(objective="dlr", n_targets=4), sp.PGD(objective="margin", n_targets=4)],
+    ids=["apgd-dlr", "pgd-margin"],
 )
 def test_with_five_classes_targets_break_just_beyond_the_boundary_and_never_before(
     attack: Attack, norm: str
@@ -60,37 +62,40 @@ def test_with_five_classes_no_default_breaks_before_the_boundary(name: str, norm
     assert broken(sp.attacks.available()[name](), norm, 5, 0.98) == 0
 
 
-def found(attack: sp.CarliniWagner, norm: str, classes: int, rows: int) -> tuple[Array, Array]:
-    """The attack's distances and the exact ones, every example broken."""
-    net, x, y = examples(classes, rows)
-    out = attack(sp.Model(net, bounds=(-20.0, 20.0)), x, y, THREATS[norm]())
+def ratios(attack: sp.CarliniWagner, norm: str, classes: int, rows: int) -> Array:
+    """The attack's distances over the exact ones; every example is found, well inside the range."""
+    net, x, _ = examples(classes, rows)
+    x = 0.5 + 0.15 * x
+    with torch.no_grad():
+        net[1].bias.copy_(-net[1].weight.sum(1) / 2)  # the boundaries pass through the middle of the range
+    exact = to_boundary(norm, net, x)
+    assert exact.max() < 0.4
+    out = attack(sp.Model(net, bounds=(-0.5, 1.5)), x, net(x).argmax(1), THREATS[norm]())
     assert bool(out.success.all())
-    return out.distance.double().numpy(), to_boundary(norm, net, x)
+    return np.asarray(out.distance.double().numpy() / exact)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_carlini_wagner_l2_comes_within_3_percent_in_5_searches_of_100_steps(classes: int) -> None:
-    attack = sp.CarliniWagner(searches=5, steps=100, initial_c=1e-2)
-    distance, exact = found(attack, "l2", classes, 16)
-    assert (distance >= exact * (1 - 1e-5)).all()
-    assert (distance <= exact * 1.03).all()
+    found = ratios(sp.CarliniWagner(searches=5, steps=100, initial_c=0.1), "l2", classes, 16)
+    assert found.min() > 1 - 1e-5
+    assert found.max() <= 1.03
 
 
-def test_carlini_wagner_linf_comes_within_12_percent_as_published_and_5_bisected() -> None:
-    for tau, slack in [("decay", 1.12), ("bisect", 1.05)]:
-        distance, exact = found(sp.CarliniWagner(steps=100, tau=tau), "linf", 3, 8)  # type: ignore[arg-type]
-        assert (distance >= exact * (1 - 1e-5)).all()
-        assert (distance <= exact * slack).all()
+@pytest.mark.parametrize(("tau", "slack"), [("decay", 1.12), ("bisect", 1.05)])
+def test_carlini_wagner_linf_comes_within_12_percent_as_published_and_5_bisected(
+    tau: Literal["decay", "bisect"], slack: float
+) -> None:
+    found = ratios(sp.CarliniWagner(steps=100, initial_c=0.1, tau=tau), "linf", 2, 6)
+    assert found.min() > 1 - 1e-5
+    assert found.max() <= slack
 
 
 def test_carlini_wagner_l0_needs_at_most_one_feature_more_than_the_greedy_count() -> None:
-    net = linear(24, 3, seed=3)
-    x = torch.rand(16, 24, generator=torch.Generator().manual_seed(2))
-    out = sp.CarliniWagner(steps=100)(net, x, net(x).argmax(1), sp.L0())
+    net = linear(24, 2, seed=2)
+    x = torch.rand(8, 24, generator=torch.Generator().manual_seed(2))
+    out = sp.CarliniWagner(steps=50, initial_c=0.1)(net, x, net(x).argmax(1), sp.L0())
     least = fewest_features(net, x, 0, 1)
-    reachable = np.isfinite(least)
-    assert reachable.sum() >= 12
-    assert np.array_equal(out.success.numpy(), reachable)
-    distance = out.distance.numpy()[reachable]
-    assert (distance >= least[reachable]).all()
-    assert (distance <= least[reachable] + 1).all()
+    assert bool(out.success.all())
+    assert (out.distance.numpy() >= least).all()
+    assert (out.distance.numpy() <= least + 1).all()

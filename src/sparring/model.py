@@ -70,10 +70,19 @@ class Model(nn.Module):
         with nullcontext() if self._quiet else self._flags():
             return self._logits(x)
 
+    def check_device(self, x: Tensor) -> None:
+        """Raises InputError where x is on another device than the weights."""
+        device = next((p.device for p in self.parameters()), x.device)
+        if device != x.device:
+            raise InputError(f"x is on {x.device} and the network on {device}; move one: x.to({str(device)!r})")
+
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Evaluation mode and frozen weights inside; every flag as it was, mixed ones too, after."""
         parameters = [p for p in self.parameters() if p.requires_grad]
+        # A BatchNorm left in training mode counts what it sees; what an attack shows it must not stay.
+        counting = self.mode == "as-is" and any(module.training for module in self.modules() if module is not self)
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()] if counting else []
         with self._flags():
             self._quiet += 1
             try:
@@ -84,6 +93,9 @@ class Model(nn.Module):
                 self._quiet -= 1
                 for parameter in parameters:
                     parameter.requires_grad_(True)
+                with torch.no_grad():
+                    for buffer, before in buffers:
+                        buffer.copy_(before)
 
     @contextmanager
     def _flags(self) -> Iterator[None]:

@@ -74,7 +74,8 @@ class Oracle:
         self._finite(problem, logits.detach(), "logits")
         if not self.classes:
             self.classes = logits.shape[1]
-            check_classes("targets" if problem.goal.targeted else "y", problem.goal.label, self.classes)
+            name = "targets" if problem.goal.targeted else "y"
+            check_classes(name, problem.goal.label, self.classes, problem.index)
             self.probabilities = bool(_are_probabilities(logits.detach()).all())
         if self.probabilities:
             logits = logits.clamp_min(torch.finfo(logits.dtype).tiny).log()

@@ -251,11 +251,13 @@ def check_labels(name: str, labels: Tensor | None, x: Tensor) -> Tensor:
     return labels.to(x.device, torch.int64)
 
 
-def check_classes(name: str, labels: Tensor, classes: int) -> None:
-    """Raises InputError where a label is not one of the model's classes."""
+def check_classes(name: str, labels: Tensor, classes: int, index: Tensor | None = None) -> None:
+    """Raises InputError where a label is not one of the model's classes; `index` (N,) numbers the examples."""
     wrong = (labels < 0) | (labels >= classes)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
+        example = row if index is None else int(index[row])
         raise InputError(
-            f"{name}[{row}] is {int(labels[row])}, but the model has {classes} classes (0 to {classes - 1})"
+            f"{name} is {int(labels[row])} for example {example}, but the model has {classes} classes "
+            f"(0 to {classes - 1}); correct the labels, or check that the model is the one meant"
         )

@@ -70,6 +70,7 @@ class Attack:
         wrapped = Model.of(model)
         self.check(threat)
         problem = pose(x, y, threat, wrapped.bounds, targets=targets, seed=seed, index=index, seek=seek)
+        wrapped.check_device(problem.x)
         if not len(x):
             return Outcome.none(problem)
         parts = [self._attack(wrapped, part) for part in chunks(problem, self.batch_size)]

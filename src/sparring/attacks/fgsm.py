@@ -9,12 +9,11 @@ from torch import Tensor
 
 from sparring.attacks.ascent import Ascent
 from sparring.attacks.attack import Attack
-from sparring.draws import Draws, isolated
-from sparring.errors import InputError
+from sparring.draws import isolated
 from sparring.model import Model, Network
 from sparring.objectives import get
 from sparring.oracle import Oracle
-from sparring.problem import Goal, Objective, Outcome, Problem, Seek, Threat, check_labels
+from sparring.problem import Objective, Outcome, Problem, Seek, Threat, pose
 from sparring.rows import column
 from sparring.rules import Steepest
 
@@ -53,27 +52,24 @@ class FGSM(Attack):
         self, model: Network, x: Tensor, y: Tensor | None, threat: Threat, targets: Tensor | None, seed: int
     ) -> Outcome:
         self.check(threat)
-        if not x.is_floating_point():
-            raise InputError(f"x is {x.dtype}; scale it to the model's bounds first, such as x.float() / 255")
         bare = model if isinstance(model, Model) else Model(model, mode="as-is")
-        x = x.detach()
-        wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
-        slot = torch.arange(len(x), device=x.device)
-        everywhere = threat.around(x, (-torch.inf, torch.inf))
-        problem = Problem(slot, slot, x, Goal(wanted, targets is not None), everywhere, Draws(seed), "strongest")
+        everywhere = (-torch.inf, torch.inf)
+        problem = pose(x, y, threat, everywhere, targets=targets, seed=seed, seek="strongest")
+        bare.check_device(problem.x)
+        x, region = problem.x, problem.region
         if not len(x):
             return Outcome.none(problem)
         oracle = Oracle(bare, len(x), x.device)
         with bare.quiet(), isolated(seed, x.device):
             # The textbook loss is a mean; its 1/N changes no sign, but it changes the last bits.
             seen = oracle.gradient(problem, x, get(self.objective), weight=1 / len(x))
-            moved = x + column(everywhere.reach, x) * everywhere.steepest(seen.gradient, x)
+            moved = x + column(region.reach, x) * region.steepest(seen.gradient, x)
             again = oracle.look(problem, moved, get(self.objective))
         return replace(
             Outcome.none(problem),
             x=moved,
             success=problem.goal.reached(again.logits),
-            distance=everywhere.distance(moved),
+            distance=region.distance(moved),
             score=again.score,
             forwards=oracle.forwards,
             backwards=oracle.backwards,

@@ -15,8 +15,8 @@ from torch import Tensor
 from sparring.evaluation.block import CLEAN, ROBUST, Block
 from sparring.evaluation.export import export
 from sparring.evaluation.plans import Rung
-from sparring.evaluation.run import written
 from sparring.evaluation.statistics import clopper_pearson
+from sparring.files import written
 from sparring.model import Model
 from sparring.problem import Problem
 

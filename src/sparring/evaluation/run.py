@@ -6,8 +6,6 @@ Files are written whole or not at all, so a run killed anywhere goes on from its
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,24 +15,10 @@ from safetensors import SafetensorError
 
 from sparring.errors import ResumeError
 from sparring.evaluation.block import Block
+from sparring.files import written
 
 # What may differ between the session that began a run and the one that goes on with it.
 CIRCUMSTANCES = ("command", "versions", "started")
-
-
-def written(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader, or a crash, never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
