@@ -26,9 +26,7 @@ def relu(features: int, classes: int, seed: int = 0, width: int = 24) -> nn.Modu
     """One hidden layer."""
     layers = nn.Linear, nn.ReLU, nn.Linear
     return seeded(
-        lambda: nn.Sequential(
-            nn.Flatten(), layers[0](features, width), layers[1](), layers[2](width, classes)
-        ),
+        lambda: nn.Sequential(nn.Flatten(), layers[0](features, width), layers[1](), layers[2](width, classes)),
         seed,
     )
 

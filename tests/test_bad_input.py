@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +54,7 @@ def test_a_gradient_that_is_not_finite_is_an_error(name: str) -> None:
             root = (x - x.detach()).sum(1).sqrt()
             return torch.stack([root, root + 1, -root], dim=1)
 
-    with pytest.raises(sp.ModelError, match="input gradient of example 0 is (nan|-?inf)"):
+    with pytest.raises(sp.ModelError, match=r"input gradient of example 0 is (nan|-?inf)"):
         quick(name)(Root(), torch.rand(3, 8), torch.ones(3, dtype=torch.int64), threat(name))
 
 
@@ -62,11 +64,12 @@ def test_inputs_outside_the_bounds_are_refused_with_place_and_value(name: str, v
     net = relu(8, 3)
     x, y = question(net, 6, 8)
     x[3, 5] = value
-    with pytest.raises(sp.InputError, match=rf"x\[3, 5\] is {value:.2g}\d*, outside the bounds \(0, 1\); rescale"):
+    told = re.escape(str(float(x[3, 5])))
+    with pytest.raises(sp.InputError, match=rf"x\[3, 5\] is {told}, outside the bounds \(0, 1\); rescale"):
         quick(name)(net, x, y, threat(name))
 
 
-X = torch.rand(4, 8)
+X = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.zeros(4, dtype=torch.int64)
 
 
@@ -79,8 +82,8 @@ Y = torch.zeros(4, dtype=torch.int64)
         (X, Y.float(), r"y is torch.float32.*y.long\(\)"),
         (X, Y == 0, r"y is torch.bool"),
         (X, None, r"y is None; pass one class an example"),
-        (X, Y + 3, r"y\[0\] is 3, but the model has 3 classes \(0 to 2\)"),
-        (X, Y - 1, r"y\[0\] is -1, but the model has 3 classes"),
+        (X, Y + 3, r"y\D+.* 3\b.*3 classes \(0 to 2\)"),
+        (X, Y - 1, r"y\D+.*-1\b.*3 classes \(0 to 2\)"),
         (X[0], Y[:1], r"x has shape \(8,\); the first axis must be the example: use x\[None\]"),
         ((X * 255).byte(), Y, r"x is torch.uint8; scale it .*/ 255"),
         (X.numpy(), Y, r"x is a ndarray; pass a torch tensor"),
@@ -94,7 +97,7 @@ def test_x_and_y_that_do_not_fit_are_refused(name: str, x: Any, y: Any, message:
 @EVERY
 def test_targets_and_index_are_checked_like_labels(name: str) -> None:
     attack, net = quick(name), relu(8, 3)
-    with pytest.raises(sp.InputError, match=r"targets\[0\] is 5, but the model has 3 classes"):
+    with pytest.raises(sp.InputError, match=r"targets\D+.*5\b.*3 classes \(0 to 2\)"):
         attack(net, X, Y, threat(name), targets=Y + 5)
     with pytest.raises(sp.InputError, match=r"targets has shape \(2,\) for 4 examples"):
         attack(net, X, Y, threat(name), targets=Y[:2])
@@ -104,27 +107,28 @@ def test_targets_and_index_are_checked_like_labels(name: str) -> None:
 
 @EVERY
 def test_labels_are_checked_where_the_model_is_never_fooled_too(name: str) -> None:
-    with pytest.raises(sp.InputError, match=r"y\[2\] is 9"):
-        quick(name)(relu(8, 3), X, torch.tensor([0, 1, 9, 2]), threat(name))
+    with pytest.raises(sp.InputError, match=r"y\b.* 9\b.* 2\b.*3 classes"):
+        quick(name)(relu(8, 3), X, torch.tensor([0, 1, 9, 1]), threat(name))
 
 
 @pytest.mark.parametrize(("name", "norm"), NO_FORMS)
 def test_an_attack_without_a_form_for_the_threat_says_which_it_knows(name: str, norm: str) -> None:
     known = ", ".join(sorted(norm for attack, norm in FORMS if attack == name))
-    with pytest.raises(sp.InputError, match=f"has no form for {NORMS[norm].__name__}; it knows {known}"):
+    with pytest.raises(sp.InputError, match=rf"has no form for {NORMS[norm].__name__}\b.*; it knows {known}"):
         quick(name)(relu(8, 3), X, Y, NORMS[norm](1))
 
 
 @pytest.mark.parametrize(("name", "norm"), [pair for pair in FORMS if not quick(pair[0]).minimal])
 def test_a_fixed_budget_attack_asks_for_a_radius(name: str, norm: str) -> None:
-    with pytest.raises(sp.InputError, match=rf"needs a radius, such as sp\.{NORMS[norm].__name__}\("):
+    with pytest.raises(sp.InputError, match=rf"needs a radius.*{NORMS[norm].__name__}\("):
         quick(name)(relu(8, 3), X, Y, NORMS[norm]())
 
 
 @pytest.mark.parametrize(("name", "norm"), [pair for pair in FORMS if not quick(pair[0]).minimal])
 def test_an_infinite_radius_is_refused_like_none(name: str, norm: str) -> None:
+    net = relu(8, 3)
     with pytest.raises(sp.InputError, match="radius"):
-        quick(name)(relu(8, 3), X, Y, NORMS[norm](INF))
+        quick(name)(net, X, net(X).argmax(1), NORMS[norm](INF))
 
 
 @EVERY
@@ -136,9 +140,7 @@ def test_a_radius_that_is_no_threat_is_refused(name: str) -> None:
 @EVERY
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_batch_size_below_one_is_refused(name: str, size: int) -> None:
-    from dataclasses import replace
-
-    with pytest.raises(sp.InputError, match=f"batch_size is {size}; give at least 1"):
+    with pytest.raises(sp.InputError, match=rf"batch_size\D+{size}; give .*at least 1"):
         replace(quick(name), batch_size=size)(relu(8, 3), X, Y, threat(name))
 
 
@@ -226,6 +228,15 @@ def test_double_precision_stays_double(name: str) -> None:
     out = quick(name)(net, x.double(), y, threat(name, 0.1))
     assert (out.x.dtype, out.distance.dtype) == (torch.float64, torch.float64)
     assert torch.equal(out.success, net(out.x).argmax(1) != y)
+
+
+@EVERY
+def test_a_network_in_double_precision_takes_inputs_in_single(name: str) -> None:
+    net = relu(8, 3)
+    x, y = question(net, 6, 8)
+    out = quick(name)(net.double(), x, y, threat(name, 0.1))
+    assert out.x.dtype == torch.float32
+    assert torch.equal(out.success, net(out.x.double()).argmax(1) != y)
 
 
 @EVERY

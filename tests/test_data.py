@@ -123,9 +123,7 @@ def test_a_tuple_keeps_its_values() -> None:
 
 def test_numpy_arrays_may_be_reversed_or_of_foreign_byte_order() -> None:
     x, y = np.arange(6.0).reshape(3, 2), np.array([0, 1, 2])
-    assert_holds(
-        load((x[::-1].astype(">f8"), y.astype(">i2"))), torch.tensor(x[::-1].copy()).float(), torch.tensor(y)
-    )
+    assert_holds(load((x[::-1].astype(">f8"), y.astype(">i2"))), torch.tensor(x[::-1].copy()).float(), torch.tensor(y))
 
 
 def test_a_gradient_is_left_behind() -> None:
@@ -244,9 +242,7 @@ def test_safetensors_floats_are_untouched(tmp_path: Path) -> None:
 
 def test_missing_keys_are_told_with_those_found(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=BYTES, y_train=LABELS)
-    with pytest.raises(
-        InputError, match=r"a.npz has the keys \['x_train', 'y_train'\].*'x_test'.*change split"
-    ):
+    with pytest.raises(InputError, match=r"a.npz has the keys \['x_train', 'y_train'\].*'x_test'.*change split"):
         load(tmp_path / "a.npz")
 
 
@@ -357,9 +353,7 @@ def test_a_truncated_gzip_is_named(tmp_path: Path) -> None:
 
 
 def test_an_image_folder_gives_its_exact_values_in_turns(tmp_path: Path) -> None:
-    for k, name in enumerate(
-        ["b/1.png", "b/2.BMP", "a/z.png", "a/.hidden.png", ".cache/1.png", "c/notes.txt"]
-    ):
+    for k, name in enumerate(["b/1.png", "b/2.BMP", "a/z.png", "a/.hidden.png", ".cache/1.png", "c/notes.txt"]):
         if name.endswith("txt"):
             (tmp_path / "c").mkdir()
             (tmp_path / name).write_text("not an image")

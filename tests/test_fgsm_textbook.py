@@ -27,9 +27,7 @@ def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def cnn() -> nn.Module:
     return seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)
-        ),
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 5)),
         1,
     )
 

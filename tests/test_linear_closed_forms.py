@@ -49,9 +49,7 @@ def test_with_two_classes_the_defaults_break_just_beyond_the_boundary_and_never_
     [sp.APGD(objective="dlr", n_targets=4), sp.PGD(objective="margin", n_targets=4)],
     ids=["apgd-dlr", "pgd-margin"],
 )
-def test_with_five_classes_targets_break_just_beyond_the_boundary_and_never_before(
-    attack: Attack, norm: str
-) -> None:
+def test_with_five_classes_targets_break_just_beyond_the_boundary_and_never_before(attack: Attack, norm: str) -> None:
     assert broken(attack, norm, 5, 1.02) >= 0.99
     assert broken(attack, norm, 5, 0.98) == 0
 
@@ -63,21 +61,20 @@ def test_with_five_classes_no_default_breaks_before_the_boundary(name: str, norm
 
 
 def ratios(attack: sp.CarliniWagner, norm: str, classes: int, rows: int) -> Array:
-    """The attack's distances over the exact ones; every example is found, well inside the range."""
-    net, x, _ = examples(classes, rows)
-    x = 0.5 + 0.15 * x
+    """The attack's distances over the exact ones; all found, neither almost on a boundary nor near the box."""
+    net = linear(24, classes, seed=classes)
     with torch.no_grad():
-        net[1].bias.copy_(-net[1].weight.sum(1) / 2)  # the boundaries pass through the middle of the range
-    exact = to_boundary(norm, net, x)
-    assert exact.max() < 0.4
-    out = attack(sp.Model(net, bounds=(-0.5, 1.5)), x, net(x).argmax(1), THREATS[norm]())
+        net[1].bias.copy_(-net[1].weight.sum(1) / 2)  # the boundaries meet in the middle of the range
+    x = 0.2 + 0.6 * torch.rand(10 * rows, 24, generator=torch.Generator().manual_seed(1))
+    x = x[torch.from_numpy(to_boundary(norm, net, x) > 0.02)][:rows]
+    out = attack(net, x, net(x).argmax(1), THREATS[norm]())
     assert bool(out.success.all())
-    return np.asarray(out.distance.double().numpy() / exact)
+    return np.asarray(out.distance.double().numpy() / to_boundary(norm, net, x))
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_carlini_wagner_l2_comes_within_3_percent_in_5_searches_of_100_steps(classes: int) -> None:
-    found = ratios(sp.CarliniWagner(searches=5, steps=100, initial_c=0.1), "l2", classes, 16)
+    found = ratios(sp.CarliniWagner(searches=5, steps=100, initial_c=0.5), "l2", classes, 16)
     assert found.min() > 1 - 1e-5
     assert found.max() <= 1.03
 

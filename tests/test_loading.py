@@ -128,9 +128,7 @@ def test_code_that_fails_says_why(tmp_path: Path) -> None:
 # Weights.
 
 
-@pytest.mark.parametrize(
-    "form", ["bare", "state_dict", "model", "prefixed", "safetensors", "prefixed.safetensors"]
-)
+@pytest.mark.parametrize("form", ["bare", "state_dict", "model", "prefixed", "safetensors", "prefixed.safetensors"])
 def test_weights_round_trip(tmp_path: Path, form: str) -> None:
     torch.manual_seed(1)
     net = MLP()

@@ -464,7 +464,7 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"lr": 0.1, "optimizer": torch.optim.Adam}, "pass one of the two"),
         ({"data": (X[:0], Y[:0])}, "empty"),
-        ({"data": (X, Y + 1)}, r"y\[2\] is 3, but the model has 3 classes"),
+        ({"data": (X, Y + 1)}, "y.* is 3.*, but the model has 3 classes"),
         ({"data": (X, Y - 1)}, "y in tensors is -1"),
         ({"data": (X * 255, Y)}, "outside the bounds"),
     ],
@@ -495,8 +495,8 @@ def test_adversarial_training_makes_digits_robust() -> None:
     torch.manual_seed(0)
     net, threat, test = SmallCNN(), Linf(0.15), load("digits", split="test")
     robust = {}
-    for defense in (Standard(), AdversarialTraining(PGD(steps=5))):
-        model = train(net, "digits", defense, threat, epochs=6, lr=4e-3).model
+    for defense in (Standard(), AdversarialTraining(PGD(steps=3))):
+        model = train(net, "digits", defense, threat, epochs=4, lr=5e-3).model
         assert (model(test.x).argmax(1) == test.y).float().mean() > 0.9
         robust[type(defense)] = 1 - PGD(steps=20)(model, test.x, test.y, threat).success.float().mean().item()
     assert robust[AdversarialTraining] > robust[Standard] + 0.2

@@ -18,8 +18,8 @@ EVERY = pytest.mark.parametrize("name", ATTACKS)
 
 
 def network(after: int = 10**9) -> nn.Module:
-    """Mixed flags, double precision, gradients, hooks; breaks down after so many calls."""
-    return Then(mixed(8, 3), crash, after).double()
+    """Mixed flags, gradients, hooks; breaks down after so many calls."""
+    return Then(mixed(8, 3), crash, after)
 
 
 def question(rows: int = 6) -> tuple[Tensor, Tensor]:

@@ -7,17 +7,15 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from sparring.errors import InputError, ResumeError
+from sparring.files import replacing
 
 Record = dict[str, float]
 
@@ -50,7 +48,6 @@ class Folder:
 
     def save(self, net: nn.Module, optimizer: torch.optim.Optimizer, history: list[Record]) -> None:
         """Replace the checkpoint; a crash at any moment leaves the old one or the new one, whole."""
-        self.path.mkdir(parents=True, exist_ok=True)
         state = {
             "header": self.header,
             "model": net.state_dict(),
@@ -58,7 +55,7 @@ class Folder:
             "optimizer": optimizer.state_dict(),
             "history": history,
         }
-        with _replaced(self.checkpoint) as file:
+        with replacing(self.checkpoint) as file:
             torch.save(state, file)
         self._tell(history)
 
@@ -92,21 +89,5 @@ class Folder:
         return history
 
     def _tell(self, history: list[Record]) -> None:
-        with _replaced(self.path / "metrics.jsonl") as file:
+        with replacing(self.path / "metrics.jsonl") as file:
             file.writelines(f"{json.dumps(record)}\n".encode() for record in history)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` at the end, on the disk and in one step."""
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

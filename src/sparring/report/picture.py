@@ -18,6 +18,7 @@ Colour = tuple[int, int, int]
 PAPER, INK, FAINT, LINE = (255, 255, 255), (28, 32, 40), (112, 118, 130), (222, 225, 230)
 RIGHT, WRONG = (38, 110, 82), (190, 52, 44)
 TILE = 132  # the side that images are brought to
+NARROWEST = 100
 MARGIN, GAP, GUTTER, CAPTION = 44, 18, 56, 46
 COLUMNS = 3
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -62,7 +63,7 @@ def picture(
     """Panels side by side, an example a row. `magnify` multiplies the changes; None fits the largest one."""
     changes = [e.adversarial - e.clean for panel in panels for e in panel.examples]
     factor = fitting_factor(changes, bounds) if magnify is None else magnify
-    wide, high = _size(panels[0].examples[0].clean)
+    wide, high = _cell(panels[0].examples[0].clean)
     panel_width = COLUMNS * wide + (COLUMNS - 1) * GAP
     top = MARGIN + 44 + (_lines(caption) * 24 + 14 if caption else 0)
     grid = top + 72
@@ -109,6 +110,12 @@ def _size(pixels: Pixels) -> tuple[int, int]:
     return max(1, round(wide * scale)), max(1, round(high * scale))
 
 
+def _cell(pixels: Pixels) -> tuple[int, int]:
+    """The room of an image: never narrower than the words below it."""
+    wide, high = _size(pixels)
+    return max(wide, NARROWEST), high
+
+
 def _row(
     page: Image.Image,
     draw: ImageDraw.ImageDraw,
@@ -118,11 +125,13 @@ def _row(
     bounds: tuple[float, float],
 ) -> None:
     left, top = corner
+    wide, _ = _cell(example.clean)
     grey = (bounds[0] + bounds[1]) / 2
     change = grey + factor * (example.adversarial - example.clean)
     for column, pixels in enumerate((example.clean, change, example.adversarial)):
         shown = image(pixels, bounds)
-        x = left + column * (shown.width + GAP)
+        centre = left + column * (wide + GAP) + wide / 2
+        x = round(centre - shown.width / 2)
         page.paste(shown, (x, top))
         fooled = column == 2 and not example.after.right
         edge = WRONG if fooled else LINE
@@ -131,7 +140,7 @@ def _row(
         reading = (example.before, None, example.after)[column]
         if reading:
             words = f"{reading.label} · {_sure(reading.confidence)}"
-            where = (x + shown.width / 2, top + shown.height + 9)
+            where = (centre, top + shown.height + 9)
             _write(draw, where, words, 16, RIGHT if reading.right else WRONG, "ma")
 
 

@@ -89,9 +89,9 @@ def percent(share: float) -> str:
 
 
 def interval(edges: Sequence[float]) -> str:
-    """Two shares of 1 as a range of percentages."""
+    """Two shares of 1 as a range, in percent."""
     low, high = edges
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
+    return f"{100 * low:.1f}–{100 * high:.1f}"
 
 
 def _measured(row: Records) -> tuple[str, str]:

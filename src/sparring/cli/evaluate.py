@@ -1,0 +1,50 @@
+"""sparring evaluate: the robust accuracy of a model under a plan of attacks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sparring.cli import options as o
+from sparring.cli.exits import guarded
+from sparring.cli.running import Order, fresh
+from sparring.cli.terminal import Terminal
+from sparring.cli.wording import closest
+from sparring.errors import InputError
+
+
+@guarded
+def evaluate(
+    threat: o.ThreatText,
+    plan: Annotated[str, typer.Option(metavar="NAME", help="One of: sparring list plans.")] = "quick",
+    model: o.Network = None,
+    weights: o.Weights = None,
+    trust: o.Trust = False,
+    data: o.Data = "digits",
+    bounds: o.Bounds = "0,1",
+    mean: o.Mean = None,
+    std: o.Std = None,
+    device: o.Device = "cpu",
+    batch_size: o.BatchSize = None,
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    no_save: o.NoSave = False,
+    resume: o.Resume = True,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    require: o.Require = None,
+    images: o.Images = False,
+) -> int:
+    """Measure robust accuracy: the worst case of every example over a plan of attacks.
+
+    Example: sparring evaluate --model net.py:make --weights net.safetensors --threat linf:8/255
+    """
+    from sparring.evaluation import PLANS
+
+    if plan not in PLANS:
+        raise InputError(f"--plan {plan!r} is unknown.{closest(plan, PLANS)} There are: {', '.join(PLANS)}")
+    inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
+    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet))
+    return order.carry_out(plan)

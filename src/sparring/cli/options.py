@@ -1,0 +1,125 @@
+"""The options that attack and evaluate share, each written once, and what is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparring.cli.wording import closest, numbers
+from sparring.errors import InputError
+
+if TYPE_CHECKING:
+    from sparring.data import Examples
+    from sparring.model import Model
+    from sparring.threats import Norm
+
+_MODEL, _RUN, _SAY = "The model and its data", "The run", "What is told"
+
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="SPEC",
+        rich_help_panel=_MODEL,
+        help="package.module:factory, path/file.py:factory, or zoo:digits-cnn.",
+    ),
+]
+Weights = Annotated[
+    str | None, typer.Option(metavar="FILE", rich_help_panel=_MODEL, help="A .safetensors, .pt or .pt2 file.")
+]
+Trust = Annotated[bool, typer.Option("--trust", rich_help_panel=_MODEL, help="Read weights that could run code.")]
+Data = Annotated[
+    str, typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="digits, or a .npz, idx file or image folder.")
+]
+ThreatText = Annotated[
+    str, typer.Option("--threat", metavar="NORM:SIZE", help="What may move: linf:8/255, l2:0.5, l1:12 or l0:10.")
+]
+Bounds = Annotated[
+    str, typer.Option(metavar="LOW,HIGH", rich_help_panel=_MODEL, help="The lowest and highest valid input.")
+]
+Mean = Annotated[
+    str | None, typer.Option(metavar="A,B,C", rich_help_panel=_MODEL, help="Subtracted before the network, by channel.")
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="A,B,C", rich_help_panel=_MODEL, help="Divided by before the network, by channel.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=_RUN, help="cpu, cuda, cuda:1, mps …")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, metavar="N", rich_help_panel=_RUN, help="Examples a pass; else what fits.")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", rich_help_panel=_RUN, help="Only the first so many examples.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=_RUN, help="Determines every random number.")]
+Out = Annotated[
+    str | None, typer.Option(metavar="FOLDER", rich_help_panel=_RUN, help="By default a new folder under runs/.")
+]
+NoSave = Annotated[bool, typer.Option("--no-save", rich_help_panel=_RUN, help="Write nothing.")]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", rich_help_panel=_RUN, help="Go on with an unfinished run in --out.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel=_SAY, help="Only the results on stdout, as JSON; the rest on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_SAY, help="No progress and no tables.")]
+Require = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, metavar="SHARE", rich_help_panel=_SAY, help="Exit with 1 when robust accuracy is below: 0.4."
+    ),
+]
+Images = Annotated[
+    bool, typer.Option("--images", rich_help_panel=_SAY, help="Also write adversarial images: PNG, npz and a picture.")
+]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is attacked, where, and how far it may be moved, as typed."""
+
+    network: str | None
+    weights: str | None
+    trust: bool
+    data: str
+    threat: str
+    bounds: str
+    mean: str | None
+    std: str | None
+    device: str
+    limit: int | None
+
+    def model(self, seed: int) -> Model:
+        """The network on its device, with its preprocessing."""
+        import torch
+
+        from sparring.loading import load_network
+        from sparring.model import Model
+
+        if self.network is None and self.weights is None:
+            raise InputError("--model is missing: give package.module:factory, path/file.py:factory or zoo:digits-cnn")
+        low, high = numbers("--bounds", self.bounds, 2) or (0, 1)
+        torch.manual_seed(seed)  # a factory may draw its weights
+        net = load_network(self.network, self.weights, trust=self.trust)
+        model = Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std))
+        try:
+            return model.to(self.device)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--device {self.device!r}: {reason}; sparring doctor lists what there is") from error
+
+    def examples(self) -> Examples:
+        """The data."""
+        from sparring.data import load
+
+        return load(self.data, limit=self.limit)
+
+    def moved(self) -> Norm:
+        """The threat."""
+        from sparring.threats import THREATS, parse
+
+        name = self.threat.partition(":")[0].strip().lower()
+        if name not in THREATS and (hint := closest(name, THREATS)):
+            raise InputError(f"--threat {self.threat!r} is unknown.{hint} Write it as linf:8/255")
+        return parse(self.threat)

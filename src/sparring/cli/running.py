@@ -1,0 +1,146 @@
+"""One evaluation from the command line: run, tell, save, and say how to go on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparring.cli.exits import GATE, PASS, UNRELIABLE
+from sparring.cli.options import Inputs
+from sparring.cli.terminal import Terminal
+from sparring.errors import InputError
+from sparring.report.table import percent, sentence, table, threat
+
+if TYPE_CHECKING:
+    from sparring.evaluation import Progress, Result, Rung
+
+
+@dataclass(frozen=True)
+class Order:
+    """How an evaluation is to be run and told."""
+
+    inputs: Inputs
+    folder: Path | None
+    resume: bool
+    seed: int
+    batch_size: int | None
+    require: float | None
+    images: bool
+    terminal: Terminal
+
+    def carry_out(self, plan: str | Sequence[Rung]) -> int:
+        """The exit code."""
+        from sparring.evaluation import evaluate
+
+        if self.images and self.folder is None:
+            raise InputError("--images needs a folder to write to: leave --no-save out")
+        inputs, terminal = self.inputs, self.terminal
+        moved, model, examples = inputs.moved(), inputs.model(self.seed), inputs.examples()
+        if inputs.weights is None and (inputs.network or "").startswith("zoo:"):
+            terminal.warn(f"{inputs.network} without --weights is untrained; sparring demo trains two")
+        with terminal.progress("evaluating", len(examples.x)) as update:
+
+            def told(step: Progress) -> None:
+                worst = percent(step.standing / step.total)
+                update(step.done, f"{step.rung + ' · ' if step.rung else ''}worst case so far {worst}")
+
+            try:
+                result = evaluate(
+                    model,
+                    examples,
+                    moved,
+                    plan,
+                    out=self.folder,
+                    resume=self.resume,
+                    seed=self.seed,
+                    batch_size=self.batch_size,
+                    progress=told,
+                    command=command(),
+                )
+            except KeyboardInterrupt as stop:
+                if self.folder is not None:
+                    stop.add_note(f"go on with: {command(self.folder)}")
+                raise
+        self._tell(result)
+        return self._judge(result)
+
+    def _tell(self, result: Result) -> None:
+        records, terminal = result.records(), self.terminal
+        data = f"{result.examples:,} examples of {records['data']['name']}"
+        terminal.show(f"\n{records['model']['network']} · {data} · {threat(records)}")
+        terminal.show(table(records))
+        if self.inputs.moved().radius is None:
+            terminal.say(_distances(result))
+        else:
+            terminal.say(sentence(records))
+        for finding in records["findings"]:
+            terminal.warn(finding)
+        if self.folder is not None:
+            if self.images:
+                self._export(result, self.folder)
+            terminal.say(f"{self.folder}/: {', '.join(_contents(self.folder))}")
+        if terminal.json:
+            print(json.dumps(records, indent=2))
+
+    def _export(self, result: Result, folder: Path) -> None:
+        from sparring.cli.gallery import gallery
+
+        found = result.export(folder / "images")
+        self.terminal.say(
+            f"{found['images']} adversarial images in {found['folder']}/; rounded to 8 bits, "
+            f"which moves no input by more than {found['rounding']:.2g}, {found['still_adversarial']} still fool the "
+            f"model and {found['inside']} are still inside the threat"
+        )
+        drawn = gallery(result, threat(result.records()))
+        if drawn is not None:
+            drawn.save(folder / "picture.png")
+
+    def _judge(self, result: Result) -> int:
+        if self.require is not None and result.robust_accuracy < self.require:
+            found, wanted = percent(result.robust_accuracy), percent(self.require)
+            self.terminal.say_aside(f"gate failed: robust accuracy {found} is below the required {wanted}")
+            return GATE
+        return UNRELIABLE if result.verdict == "unreliable" else PASS
+
+
+def command(folder: Path | None = None) -> str:
+    """What was typed; with a folder, what to type to go on there."""
+    typed = ["sparring", *(word for word in sys.argv[1:] if folder is None or word != "--no-resume")]
+    given = any(word == "--out" or word.startswith("--out=") for word in typed)
+    return shlex.join(typed if folder is None or given else [*typed, "--out", str(folder)])
+
+
+def fresh(out: str | None, no_save: bool) -> Path | None:
+    """The folder of the run: as given, a new one named by the time, or none."""
+    if no_save:
+        if out is not None:
+            raise InputError(f"--out {out} and --no-save contradict each other: leave one out")
+        return None
+    if out is not None:
+        return Path(out)
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    tries = (Path("runs") / (name + (f"-{number}" if number else "")) for number in range(1000))
+    return next(folder for folder in tries if not folder.exists())
+
+
+def _contents(folder: Path) -> list[str]:
+    paths = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name))
+    return [path.name + "/" * path.is_dir() for path in paths if not path.name.startswith(".")]
+
+
+def _distances(result: Result) -> str:
+    """For a threat without a radius the answer is how far away the nearest example found is."""
+    fooled = ~result.robust & (result.distance > 0)
+    if not int(fooled.sum()):
+        return "No adversarial example was found."
+    found = result.distance[fooled]
+    return (
+        f"Read as: {int(fooled.sum())} of {result.examples} examples fell, at a distance of AT MOST "
+        f"{float(found.mean()):.4g} on average (median {float(found.median()):.4g}, largest {float(found.max()):.4g})."
+    )
