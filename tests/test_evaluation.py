@@ -254,5 +254,5 @@ def test_bad_plans_are_named(keywords: dict[str, object], message: str) -> None:
 
 
 def test_empty_data_is_named() -> None:
-    with pytest.raises(sp.InputError, match="empty|no examples|0"):
+    with pytest.raises(sp.InputError, match="is empty"):
         evaluate(linear(), (torch.zeros(0, 20), torch.zeros(0, dtype=torch.int64)), sp.Linf(0.05))
