@@ -49,20 +49,30 @@ class RowByRow(nn.Module):
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=200, help="of each network; the row-by-row one takes 32")
+    parser.add_argument("--threads", type=int, default=1, help="a batch of 1 has nothing to share")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     chosen = parser.parse_args(arguments)
-    settings(**vars(chosen), threads=torch.get_num_threads(), orders="as they come, reversed, shuffled")
+    settings(**vars(chosen), orders="as they come, reversed, shuffled")
+    before = torch.get_num_threads()
+    torch.set_num_threads(chosen.threads)
+    try:
+        _all(chosen.examples, chosen.sizes)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _all(examples: int, sizes: Sequence[int]) -> None:
     whole: dict[str, list[int]] = {}
     for case in CASES:
         try:
-            net, (x, y) = case.make(), case.data(chosen.examples)
+            net, (x, y) = case.make(), case.data(examples)
         except Absent as why:
             print(f"skipped: {why}")
             continue
-        _case(case, net, x, y, chosen.sizes, whole)
+        _case(case, net, x, y, sizes, whole)
         if case.name == "mnist_lenet":
             few = replace(case, name="mnist_lenet, row by row (batch-invariant)")
-            _case(few, RowByRow(net), x[:32], y[:32], chosen.sizes, None)
+            _case(few, RowByRow(net), x[:32], y[:32], sizes, None)
     for name, (differing, examples) in whole.items():
         share = 100 * differing / examples
         verdict = "met" if share <= ALLOWED else "NOT MET"
@@ -75,8 +85,8 @@ def _attacks(case: Case) -> list[tuple[sp.attacks.Attack, sp.Linf | sp.L2]]:
         (sp.PGD(steps=20), sp.L2(case.l2)),
         (sp.APGD(steps=20), sp.Linf(case.linf)),
         (sp.MIFGSM(), sp.Linf(case.linf)),
-        (sp.CarliniWagner(searches=3, steps=20, learning_rate=0.1), sp.L2(case.l2)),
-        (sp.CarliniWagner(searches=3, steps=20, learning_rate=0.1), sp.L2()),
+        (sp.CarliniWagner(searches=4, steps=20, learning_rate=0.1, initial_c=1.0), sp.L2(case.l2)),
+        (sp.CarliniWagner(searches=4, steps=20, learning_rate=0.1, initial_c=1.0), sp.L2()),
     ]
 
 
@@ -88,6 +98,7 @@ def _case(
     ways = [(size, f"{size}", index) for size in sizes]
     ways += [(64, "64, reversed", index.flip(0)), (64, "64, shuffled", shuffled)]
     rows, agree = [], True
+    print("\n" + "\n".join(f"{case.name}: {attack!r}" for attack, _ in _attacks(case)))
     for attack, threat in _attacks(case):
         found: dict[str, sp.Outcome] = {}
         took = 0.0
@@ -114,7 +125,8 @@ def _case(
         fell = 100 * float(reference.success.double().mean())
         limit = sum(spent(net, x[order][:size], y[order][:size], found[name]) for size, name, order in ways)
         share = 100 * float(ever.double().mean())
-        rows.append((f"{attack!r}, {threat!r}", f"{fell:.0f}", f"{share:.2f}", "; ".join(differ),
+        name = f"{type(attack).__name__} {threat.name} {threat.eps or 'nearest'}"
+        rows.append((name, f"{fell:.0f}", f"{share:.2f}", "; ".join(differ),
                      "/".join(map(str, passes)), f"{far:.1e}", f"{took:.0f}", f"{limit:.0f}"))  # fmt: skip
         if whole is not None:
             counts = whole.setdefault(f"{type(attack).__name__} on {case.name}", [0, 0])

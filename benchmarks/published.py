@@ -76,7 +76,7 @@ def _compare(
         torch.manual_seed(0)
         start = time.perf_counter()
         batches = zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True)
-        adversarial = torch.cat([run(a, b) for a, b in batches])
+        adversarial = torch.cat([run(a, b).detach() for a, b in batches])
         took = time.perf_counter() - start
         assert float((adversarial - x).abs().max()) <= EPS + 1e-6
         theirs = 100 * float(correct(net, adversarial, y).double().mean())

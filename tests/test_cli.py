@@ -208,6 +208,7 @@ def test_a_finished_run_is_kept(type_: Type, known: float) -> None:
         (f"evaluate {LINEAR} --mean a,b", "--mean"),
         (f"evaluate {LINEAR} --device warp", "--device 'warp'"),
         (f"evaluate {LINEAR} --out runs/x --no-save", "contradict"),
+        (f"evaluate {LINEAR} --out net.py/x", "net.py"),
         (f"evaluate {LINEAR} --images --no-save", "--images needs a folder"),
         ("list atacks", "Did you mean attacks?"),
     ],

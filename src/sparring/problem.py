@@ -138,6 +138,8 @@ def pose(
     Raises:
         InputError: x, y, targets, index or threat cannot be used; the message names value and remedy.
     """
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2**63 - 1")
     x = check_inputs(x, bounds)
     wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
     every = torch.arange(len(x), device=x.device)

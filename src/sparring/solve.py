@@ -67,7 +67,7 @@ def judged(problem: Problem, base: Outcome, x: Tensor, seen: Seen | None) -> Out
         success = success.index_copy(0, won, problem.region.take(won).contains(x.index_select(0, won)))
     # Only the nearest search compares distances on the way; the others measure once, at the end.
     distance = problem.region.distance(x) if problem.seek == "nearest" else base.distance
-    return replace(base, x=x, success=success, distance=distance, score=seen.score)
+    return replace(base, x=x, success=success, distance=distance, score=seen.score.to(base.score))
 
 
 def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:

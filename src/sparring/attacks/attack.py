@@ -12,6 +12,7 @@ from torch import Tensor
 from sparring.draws import isolated
 from sparring.errors import InputError
 from sparring.model import Model, Network
+from sparring.objectives import get, margin
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem, Seek, Threat, pose
 from sparring.solve import verified
@@ -34,6 +35,9 @@ class Attack:
             value = getattr(self, name, None)
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise InputError(f"{type(self).__name__} has {name}={value!r}; give a whole number of at least 1")
+        if (count := getattr(self, "n_targets", 0)) < 0:
+            raise InputError(f"{type(self).__name__} has n_targets={count}; 0 climbs away from the label")
+        get(getattr(self, "objective", margin))  # an unknown name is told here, not in the middle of a run
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         """The attack itself, on rows the model gets right; it sees the oracle, never the network."""
@@ -67,14 +71,15 @@ class Attack:
             InputError: x, y, targets, threat or index cannot be used; the message names value and remedy.
             ModelError: the network's logits or gradients cannot be used.
         """
+        if torch.is_inference_mode_enabled():
+            raise InputError("torch.inference_mode() is on, in which nothing has a gradient; attack outside of it")
         wrapped = Model.of(model)
         self.check(threat)
         problem = pose(x, y, threat, wrapped.bounds, targets=targets, seed=seed, index=index, seek=seek)
         wrapped.check_device(problem.x)
         if not len(x):
             return Outcome.none(problem)
-        parts = [self._attack(wrapped, part) for part in chunks(problem, self.batch_size)]
-        return parts[0] if len(parts) == 1 else Outcome.join(parts)
+        return Outcome.join([self._attack(wrapped, part) for part in chunks(problem, self.batch_size)])
 
     def check(self, threat: Threat) -> None:
         """Raises InputError where this attack has no form for the threat."""
@@ -83,10 +88,11 @@ class Attack:
         attack, norm = type(self).__name__, getattr(threat, "name", None)
         if norm is not None and norm not in self.norms:
             raise InputError(f"{attack} has no form for {threat!r}; it knows {', '.join(sorted(self.norms))}")
-        if threat.radius is None and not self.minimal:
+        bounded = threat.radius is not None and bool(torch.as_tensor(threat.radius).isfinite().all())
+        if not bounded and not self.minimal:
             raise InputError(
-                f"{attack} has a fixed budget and needs a radius, which {threat!r} lacks: sp.Linf(8/255) has one. "
-                "For the nearest adversarial example use sp.CarliniWagner()"
+                f"{attack} has a fixed budget and needs a finite radius, which {threat!r} lacks: write "
+                f"{type(threat).__name__}(radius). For the nearest adversarial example use sp.CarliniWagner()"
             )
 
     def _attack(self, model: Model, problem: Problem) -> Outcome:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ import sparring as sp
 from sparring.cli.exits import PASS, guarded
 from sparring.cli.running import command
 from sparring.cli.terminal import Terminal
-from sparring.report.picture import Panel, picture
+from sparring.files import written
 from sparring.report.table import compare, percent
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from sparring.data import Examples
     from sparring.evaluation import Progress, Result
+    from sparring.report.picture import Panel
 
 EPSILON = 0.2
 PLAIN, ROBUST = "plain", "robust"
@@ -50,7 +52,7 @@ class Demo:
     out: Path
     terminal: Terminal = field(default_factory=Terminal)
     seed: int = 0
-    epochs: Mapping[str, int] = field(default_factory=lambda: {PLAIN: 10, ROBUST: 15})
+    epochs: Mapping[str, int] = field(default_factory=lambda: {PLAIN: 12, ROBUST: 16})
     plan: Any = "quick"
     digits: int = 500
     nearest: int = 32
@@ -67,7 +69,7 @@ class Demo:
         begun = time.monotonic()
         examples = load("digits", limit=self.digits)
         self.terminal.show(f"Handwritten digits, 8 × 8: 1,297 to learn from, {len(examples.x)} others to attack.\n")
-        defenses = {PLAIN: Standard(), ROBUST: AdversarialTraining(sp.PGD(steps=5))}
+        defenses = {PLAIN: Standard(), ROBUST: AdversarialTraining(sp.PGD(steps=7))}
         nets = {name: self._train(name, defense) for name, defense in defenses.items()}
         records = {name: self._evaluate(name, net, examples).records() for name, net in nets.items()}
         nearest = {name: self._nearest(name, net, examples) for name, net in nets.items()}
@@ -91,8 +93,16 @@ class Demo:
                 done = step["epoch"] - 1 + step["batch"] / step["batches"]
                 update(done, f"{percent(step['accuracy'])} right while learning")
 
-            threat, seed = sp.Linf(EPSILON), self.seed
-            return sp.train(net, "digits", defense, threat, epochs=epochs, lr=3e-3, seed=seed, progress=told).model
+            return sp.train(
+                net,
+                "digits",
+                defense,
+                sp.Linf(EPSILON),
+                epochs=epochs,
+                optimizer=partial(torch.optim.SGD, lr=0.08, momentum=0.9, nesterov=True),
+                seed=self.seed,
+                progress=told,
+            ).model
 
     def _evaluate(self, name: str, net: nn.Module, examples: Examples) -> Result:
         from sparring.evaluation import evaluate
@@ -124,10 +134,12 @@ class Demo:
     def _save(self, nets: Mapping[str, nn.Module], found: Mapping[str, Any], examples: Examples) -> None:
         from safetensors.torch import save_file
 
+        from sparring.report.picture import picture
+
         self.out.mkdir(parents=True, exist_ok=True)
         for name, net in nets.items():
             save_file(net.state_dict(), self.out / f"{name}.safetensors")
-        (self.out / "results.json").write_text(json.dumps(found, indent=2) + "\n")
+        written(self.out / "results.json", f"{json.dumps(found, indent=2)}\n".encode())
         panels = [self._panel(name, nets, examples) for name in nets]
         words = (
             f"The first digits both read right, under one attack: PGD-40, no pixel moved by more than {EPSILON}.\n"
@@ -140,6 +152,7 @@ class Demo:
         import torch
 
         from sparring.cli.gallery import examples as rows
+        from sparring.report.picture import Panel
 
         with torch.no_grad():
             right = torch.stack([net(examples.x).argmax(1) == examples.y for net in nets.values()]).all(0)

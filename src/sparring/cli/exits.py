@@ -22,7 +22,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs)
-        except SparringError as error:
+        except (SparringError, OSError) as error:  # OSError: a folder that cannot be written
             typer.echo(f"error: {error}", err=True)
             code = USAGE
         except KeyboardInterrupt as stop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparring.evaluation.evaluate import Progress, evaluate
+from sparring.evaluation.measure import Progress, evaluate
 from sparring.evaluation.plans import PLANS, Rung
 from sparring.evaluation.result import Result
 

@@ -131,6 +131,7 @@ class Result:
             "clean_accuracy": self.clean_accuracy,
             "robust_accuracy": self.robust_accuracy,
             "interval": list(self.interval),
+            "distance": self._distances(),
             "verdict": self.verdict,
             "findings": self.findings,
             "forwards": self.forwards,
@@ -139,6 +140,13 @@ class Result:
             "table": self.table,
             **self.header,
         }
+
+    def _distances(self) -> dict[str, float] | None:
+        """Over the examples that an attack broke."""
+        found = self.distance[self.block.broken_by > CLEAN].double()
+        if not len(found):
+            return None
+        return {"mean": float(found.mean()), "median": float(found.median()), "largest": float(found.max())}
 
     def save(self, folder: str | Path) -> None:
         """Write results.json and adversarial.safetensors: x, y, robust, broken_by and distance of every example."""

@@ -64,10 +64,10 @@ class Norm:
     def __post_init__(self) -> None:
         if self.eps is None:
             return
-        values = torch.as_tensor(self.eps)
-        if values.ndim > 1 or values.is_complex() or not bool((values >= 0).all()):
+        values = torch.as_tensor(self.eps) if isinstance(self.eps, int | float | Tensor) else None
+        if values is None or values.ndim > 1 or values.is_complex() or not bool((values >= 0).all()):
             raise InputError(
-                f"{type(self).__name__} has radius {self.eps}; give a number of at least 0, or one an example"
+                f"{type(self).__name__} has radius {self.eps!r}; give a number of at least 0, or one an example"
             )
 
     @property

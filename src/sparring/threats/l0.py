@@ -68,7 +68,9 @@ class L0Ball(Ball):
         width = self.high - self.low
         low = torch.where(width.isinf(), self.centre - 0.5, self.low)
         value = low + value * torch.where(width.isinf(), 1.0, width)
-        order = ranked(by_pixel(draws.at("pixel").uniform(index, step, shape)))
+        chance = by_pixel(draws.at("pixel").uniform(index, step, shape))
+        free = by_pixel((width > 0).expand_as(value).float()) > 0
+        order = ranked(chance.where(free, -1))
         return torch.where(to_pixels(order < self.radius[:, None], value), self.clip(value), self.centre)
 
 

@@ -44,7 +44,8 @@ class L1Ball(Ball):
         threshold = breaks.gather(1, segment) + surplus / slope.gather(1, segment - 1).clamp_min(1)
         threshold = torch.where(outside, threshold, 0)
         moved = torch.minimum((size - threshold).clamp_min(0), limit).to(x.dtype) * delta.sign()
-        return self.clip(tucked(self, self.centre + moved.reshape(x.shape)))
+        inner = self.clip(tucked(self, self.centre + moved.reshape(x.shape)))
+        return torch.where(column(outside.squeeze(1), x), inner, self.clip(x))
 
     def steepest(self, gradient: Tensor, x: Tensor) -> Tensor:
         """All on the coordinate with the largest gradient that the range still lets move."""

@@ -46,10 +46,12 @@ class L2Ball(Ball):
                 break
             clipped = grown
         moved = torch.minimum(size * shrink.sqrt().to(x.dtype), limit) * delta.sign()
-        return self.clip(tucked(self, self.centre + moved.reshape(x.shape)))
+        inner = self.clip(tucked(self, self.centre + moved.reshape(x.shape)))
+        return torch.where(column(outside.squeeze(1), x), inner, self.clip(x))
 
     def steepest(self, gradient: Tensor, x: Tensor) -> Tensor:
-        return unit(gradient)
+        free = torch.where(gradient > 0, x < self.high, x > self.low)
+        return unit(torch.where(free, gradient, 0))
 
     def sample(self, draws: Draws, index: Tensor, step: int) -> Tensor:
         shape, dtype = self.centre.shape[1:], self.centre.dtype
