@@ -20,7 +20,7 @@ lint: $(READY)
 # The peers come without their dependencies: two of them ask for torchvision, which would replace torch.
 bench: $(READY)
 	$(BIN)/pip install --quiet --no-deps torchattacks==3.5.1 foolbox==3.3.4 adversarial-robustness-toolbox==1.20.1 adv-lib==0.2.8
-	$(BIN)/pip install --quiet --constraint constraints.txt eagerpy gitpython requests tqdm visdom
+	$(BIN)/pip install --quiet --constraint constraints.txt eagerpy==0.30.0 gitpython==3.2.1 requests==2.34.2 six==1.17.0 tqdm==4.70.1
 	$(BIN)/python -m benchmarks
 
 # torch first and alone, so that its CPU build is the one every later requirement finds already there.

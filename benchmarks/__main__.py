@@ -1,28 +1,29 @@
-"""Runs every benchmark in turn and says at the end which were skipped: `python -m benchmarks`."""
+"""Runs every benchmark in turn and says at the end what was skipped or failed: `python -m benchmarks`."""
 
 from __future__ import annotations
 
-import importlib
-
-from benchmarks.fixtures import Absent
+import subprocess
+import sys
 
 SCRIPTS = ("step_cost", "linear", "independence", "published")
 
 
-def main() -> None:
-    skipped: dict[str, Absent] = {}
+def main() -> int:
+    noted = []
     for name in SCRIPTS:
-        module = importlib.import_module(f"benchmarks.{name}")
-        print(f"\n===== {name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        try:
-            module.main([])
-        except Absent as absent:
-            skipped[name] = absent
-            print(f"skipped: {absent}")
-    print(f"\n===== done; skipped: {', '.join(skipped) or 'none'}")
-    for name, why in skipped.items():
-        print(f"  {name}: {why}")
+        print(f"\n===== {name}", flush=True)
+        command = [sys.executable, "-u", "-m", f"benchmarks.{name}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+            assert run.stdout is not None
+            for line in run.stdout:
+                print(line, end="", flush=True)
+                if line.startswith("skipped: ") or "NOT MET" in line:
+                    noted.append(f"{name}: {line.strip()}")
+        if run.returncode:
+            noted.append(f"{name}: failed with exit code {run.returncode}")
+    print("\n===== done; skipped, failed or not met:", *(noted or ["nothing"]), sep="\n")
+    return int(any("failed with exit code" in line for line in noted))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

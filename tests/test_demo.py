@@ -19,7 +19,7 @@ from sparring.loading import load_network
 def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo = Demo(
         tmp_path / "demo",
-        epochs={PLAIN: 2, ROBUST: 1},
+        epochs={PLAIN: 2, ROBUST: 3},
         plan=[Rung("FGSM", sp.FGSM()), Rung("PGD", sp.PGD(steps=5))],
         digits=60,
         nearest=4,

@@ -43,6 +43,7 @@ def load(data: object, *, split: str = "test", limit: int | None = None) -> Exam
 
     `data` is one of:
 
+    - Examples, as this function returns them;
     - a tuple `(x, y)` of tensors or numpy arrays, a DataLoader of such batches, or a map-style Dataset of
       such items: x floating point, neither rescaled nor reshaped; y integers of shape (N,);
     - "digits", the embedded 8×8 digits in [0, 1], (N, 1, 8, 8): 1,297 train and 500 test, fifty of each
@@ -62,6 +63,8 @@ def load(data: object, *, split: str = "test", limit: int | None = None) -> Exam
     if limit is not None and limit < 1:
         raise InputError(f"limit={limit} keeps nothing: use a positive number, or None for everything")
     match data:
+        case Examples():
+            return _checked(data.x, data.y, data.name, limit)
         case (x, y) if isinstance(data, tuple):
             return _checked(_tensor(x, "x"), _tensor(y, "y"), "tensors", limit)
         case DataLoader():

@@ -91,7 +91,7 @@ class Attack:
         bounded = threat.radius is not None and bool(torch.as_tensor(threat.radius).isfinite().all())
         if not bounded and not self.minimal:
             raise InputError(
-                f"{attack} has a fixed budget and needs a finite radius, which {threat!r} lacks: write "
+                f"{attack} has a fixed budget and needs a radius, and {threat!r} has no finite one: write "
                 f"{type(threat).__name__}(radius). For the nearest adversarial example use sp.CarliniWagner()"
             )
 

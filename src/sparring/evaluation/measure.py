@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sparring.attacks.attack import Attack, fitting
-from sparring.data import Examples, fingerprint, hash_tensors, load
+from sparring.data import fingerprint, hash_tensors, load
 from sparring.errors import InputError
 from sparring.evaluation.block import Block, climb
 from sparring.evaluation.plans import Rung, ladder
@@ -69,8 +69,8 @@ def evaluate(
         ResumeError: `out` holds another run.
     """
     wrapped = Model.of(model)
-    examples = data if isinstance(data, Examples) else load(data)
-    x, y = examples.x[:limit], examples.y[:limit]
+    examples = load(data, limit=limit)
+    x, y = examples.x, examples.y
     device = next((p.device for p in wrapped.parameters()), torch.device("cpu"))
     rungs = ladder(plan, threat)
     problem = pose(x, y, threat, wrapped.bounds, seed=seed)
