@@ -28,12 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not set(only) <= set(PARTS):
         parser.error(f"--only is {chosen.only}; use some of {','.join(PARTS)}")
     settings(limit=chosen.limit, only=only, batch=BATCH, threads=torch.get_num_threads(), seed=0)
-    for part, wanted in ((lambda: _trades(chosen.limit, only), set(only) - {"cw"}), (_carlini_wagner, "cw" in only)):
-        try:
-            if wanted:
-                part()
-        except Absent as why:
-            print(f"skipped: {why}")
+    try:
+        if set(only) - {"cw"}:
+            _trades(chosen.limit, only)
+        if "cw" in only:
+            _carlini_wagner()
+    except Absent as why:
+        print(f"skipped: {why}")
 
 
 def _trades(limit: int, only: Sequence[str]) -> None:
