@@ -97,6 +97,7 @@ def _carlini_wagner() -> None:
     right = correct(net, x, y)
     x, y = x[right], y[right]
     attack = sp.CarliniWagner(searches=SEARCHES, steps=STEPS)
+    print(f"\n{attack!r}, learning rate 0.01, first c 1e-3, on {len(x)} images of mnist_lenet", flush=True)
     start = time.perf_counter()
     out = attack(net, x, y, sp.L2())
     took = time.perf_counter() - start
@@ -104,6 +105,7 @@ def _carlini_wagner() -> None:
     moved = ((out.x - x).abs() * edge).flatten(1)
     most = bare_seconds(net, x, y, SEARCHES * STEPS)
     rows = [_row("sparring", net, x, y, out.x, took, f"{spent(net, x, y, out):.0f}")]
+    print("  ".join(rows[-1]), flush=True)  # each as it comes: all three take a while
     for peer in ("foolbox", "adv_lib"):
         try:
             run = peers.carlini_wagner_l2(peer, net, SEARCHES, STEPS)
@@ -113,6 +115,7 @@ def _carlini_wagner() -> None:
         start = time.perf_counter()
         adversarial = run(x, y)
         rows.append(_row(peer, net, x, y, adversarial, time.perf_counter() - start, f"at most {most:.0f}"))
+        print("  ".join(rows[-1]), flush=True)
     title = (
         f"C&W L2 on mnist_lenet, the {len(x)} of the first 100 test images that it gets right: {SEARCHES} searches of "
         f"{STEPS} steps, learning rate 0.01, first c 1e-3, confidence 0, early aborts"

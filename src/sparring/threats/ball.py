@@ -28,7 +28,7 @@ class Ball(Region):
 
     def clip(self, x: Tensor) -> Tensor:
         """The nearest point of the input range."""
-        return torch.minimum(torch.maximum(x, self.low), self.high)
+        return x.clamp(self.low, self.high)
 
     def contains(self, x: Tensor) -> Tensor:
         """Distance <= radius (1 + 1e-6) + 4 units in the last place, and inside the range."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from sparring.draws import Draws
@@ -22,7 +21,7 @@ class LinfBall(Ball):
 
     def project(self, x: Tensor) -> Tensor:
         radius = column(self.radius, x)
-        return self.clip(torch.minimum(torch.maximum(x, self.centre - radius), self.centre + radius))
+        return self.clip(x.clamp(self.centre - radius, self.centre + radius))
 
     def steepest(self, gradient: Tensor, x: Tensor) -> Tensor:
         return gradient.sign()
