@@ -65,7 +65,7 @@ class Oracle:
         if gradient is None:
             raise ModelError("the logits do not depend on the input: there is no input gradient to follow")
         self.backwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
-        largest = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=tuple(range(1, gradient.ndim)))
+        largest = gradient.flatten(1).abs().amax(1)
         self._finite(problem, largest, "input gradient")
         self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long())
         return Seen(logits.detach(), score.detach(), gradient)
