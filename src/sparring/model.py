@@ -70,9 +70,14 @@ class Model(nn.Module):
         with nullcontext() if self._quiet else self._flags():
             return self._logits(x)
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where the weights are; None without any, when inputs may be anywhere."""
+        return next((p.device for p in self.parameters()), None)
+
     def check_device(self, x: Tensor) -> None:
         """Raises InputError where x is on another device than the weights."""
-        device = next((p.device for p in self.parameters()), x.device)
+        device = self.device or x.device
         if device != x.device:
             raise InputError(f"x is on {x.device} and the network on {device}; move one: x.to({str(device)!r})")
 

@@ -40,7 +40,7 @@ def examples(net: Network, clean: Tensor, adversarial: Tensor, y: Tensor) -> lis
 def readings(net: Network, x: Tensor, y: Tensor) -> list[Reading]:
     """What the model says of each image."""
     model = Model.of(net)
-    device = next((p.device for p in model.parameters()), x.device)
+    device = model.device or x.device
     with torch.no_grad():
         sure, said = model(x.to(device)).softmax(1).max(1)
     rows = zip(said.tolist(), sure.tolist(), y.tolist(), strict=True)

@@ -51,7 +51,7 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
 
 
 def _said(model: Model, x: Tensor) -> Tensor:
-    device = next((p.device for p in model.parameters()), x.device)
+    device = model.device or x.device
     said = torch.zeros(len(x), dtype=torch.int64)
     with torch.no_grad():
         for first in range(0, len(x), fitting(x)):

@@ -71,7 +71,7 @@ def evaluate(
     wrapped = Model.of(model)
     examples = load(data, limit=limit)
     x, y = examples.x, examples.y
-    device = next((p.device for p in wrapped.parameters()), torch.device("cpu"))
+    device = wrapped.device or torch.device("cpu")
     rungs = ladder(plan, threat)
     problem = pose(x, y, threat, wrapped.bounds, seed=seed)
     size = batch_size if batch_size is not None else fitting(x[:1].to(device))
