@@ -7,15 +7,12 @@ the command line, as in `--model benchmarks/fixtures.py:mnist_trades`.
 
 from __future__ import annotations
 
-import io
 import os
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -161,13 +158,8 @@ def mnist(limit: int | None = None) -> tuple[Tensor, Tensor]:
 
 def cifar(limit: int) -> tuple[Tensor, Tensor]:
     """The first `limit` CIFAR-10 test images (N, 3, 32, 32) in [0, 1], re-encoded as JPEG, and their labels."""
-    with np.load(find("data/cifar10_test_jpeg.npz")) as file:
-        content, ends, labels = file["bytes"], file["end"], file["y"]
-    starts = np.concatenate([[0], ends[:-1]])
-    pairs = list(zip(starts, ends, strict=True))[:limit]
-    images = [np.asarray(Image.open(io.BytesIO(content[a:b].tobytes())).convert("RGB")) for a, b in pairs]
-    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().float() / 255
-    return x, torch.from_numpy(labels[:limit].astype(np.int64))
+    examples = load(find("data/cifar10_test_jpeg.npz"), limit=limit)
+    return examples.x, examples.y
 
 
 def correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:

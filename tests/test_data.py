@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from sparring import data as data_module
-from sparring.data import Examples, fingerprint, hash_tensors, load
+from sparring.data import Examples, fingerprint, hash_tensors, images, load
+from sparring.data.files import from_bytes
 from sparring.errors import InputError
 
 BYTES = np.random.default_rng(0).integers(0, 256, (6, 5, 7), dtype=np.uint8)
@@ -225,7 +226,7 @@ def test_npz_floats_are_untouched(tmp_path: Path) -> None:
     )
 )
 def test_bytes_with_channels_last_become_channels_first(x: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    found = data_module._from_bytes(torch.from_numpy(x))
+    found = from_bytes(torch.from_numpy(x))
     assert torch.equal(found, torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32) / 255))
 
 
@@ -349,6 +350,155 @@ def test_a_truncated_gzip_is_named(tmp_path: Path) -> None:
         load(images)
 
 
+# CIFAR-10's binary version.
+
+
+def write_cifar(folder: Path, name: str, count: int) -> tuple[Tensor, Tensor]:
+    """A batch of `count` random records; what load should make of it."""
+    draw = np.random.default_rng(count)
+    x, y = draw.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), draw.integers(0, 10, count, dtype=np.uint8)
+    (folder / name).write_bytes(b"".join(bytes([label]) + image.tobytes() for image, label in zip(x, y, strict=True)))
+    return torch.from_numpy(x).float() / 255, torch.from_numpy(y).long()
+
+
+def test_cifar_batches_are_joined_by_split(tmp_path: Path) -> None:
+    (tmp_path / "batches.meta.txt").write_text("airplane")
+    test = write_cifar(tmp_path, "test_batch.bin", 7)
+    batches = [write_cifar(tmp_path, f"data_batch_{i}.bin", i) for i in (5, 3, 1, 2, 4)]
+    x, y = (torch.cat(parts) for parts in zip(*sorted(batches, key=lambda pair: len(pair[1])), strict=True))
+    assert_holds(load(tmp_path), *test)
+    assert_holds(load(tmp_path, split="train"), x, y)
+    assert_holds(load(tmp_path, split="train", limit=4), x[:4], y[:4])
+
+
+def test_absent_cifar_batches_are_named(tmp_path: Path) -> None:
+    write_cifar(tmp_path, "data_batch_1.bin", 1)
+    write_cifar(tmp_path, "data_batch_3.bin", 1)
+    with pytest.raises(InputError, match=r"lacks data_batch_2.bin, data_batch_4.bin, .*'train'.*or change it"):
+        load(tmp_path, split="train", limit=1)
+    with pytest.raises(InputError, match=r"lacks test_batch.bin for split='test'"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [-3073, -1, 1])
+def test_a_cifar_batch_of_a_damaged_size_is_named(tmp_path: Path, change: int) -> None:
+    write_cifar(tmp_path, "test_batch.bin", 1)
+    content = (tmp_path / "test_batch.bin").read_bytes()
+    (tmp_path / "test_batch.bin").write_bytes((content + b"\0")[: 3073 + change])
+    with pytest.raises(InputError, match=rf"test_batch.bin is {3073 + change} bytes long.*3073: fetch it again"):
+        load(tmp_path)
+
+
+def test_a_cifar_batch_of_impossible_labels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "test_batch.bin").write_bytes(b"\xff" * 3073)
+    with pytest.raises(InputError, match=r"test_batch.bin has the label 255, above 9"):
+        load(tmp_path)
+
+
+# Image files end to end in one array.
+
+COLOUR = np.random.default_rng(2).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+
+
+def encoded(pixels: np.ndarray[Any, np.dtype[np.uint8]], kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def write_packed(path: Path, files: list[bytes], **replaced: object) -> Path:
+    arrays = {"bytes": np.frombuffer(b"".join(files), np.uint8), "end": np.cumsum([len(file) for file in files])}
+    np.savez(path, **{**arrays, "y": LABELS[: len(files)], **replaced})
+    return path
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
+def test_packed_images_give_their_exact_values(tmp_path: Path, limit: int | None) -> None:
+    path = write_packed(tmp_path / "a.npz", [encoded(image) for image in COLOUR])
+    expected = torch.from_numpy(COLOUR).permute(0, 3, 1, 2).float() / 255
+    assert_holds(load(path, limit=limit), expected[:limit], Y[:3][:limit])
+
+
+def test_packed_images_may_be_safetensors_and_of_mixed_formats(tmp_path: Path) -> None:
+    files = [encoded(BYTES[0]), encoded(BYTES[1], "BMP"), encoded(BYTES[2], "TIFF")]
+    ends = torch.tensor([len(file) for file in files], dtype=torch.int32).cumsum(0)
+    content = torch.frombuffer(bytearray(b"".join(files)), dtype=torch.uint8)
+    save_file({"bytes": content, "end": ends, "y": Y[:3]}, tmp_path / "a.safetensors")
+    assert_holds(load(tmp_path / "a.safetensors"), X[:3], Y[:3])
+
+
+def test_packed_jpegs_are_as_an_image_folder_reads_them(tmp_path: Path) -> None:
+    files = [encoded(image, "JPEG") for image in (*COLOUR, COLOUR[0, :, :, 0])]
+    for i, file in enumerate(files):
+        (tmp_path / "all/a").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"all/a/{i}.jpg").write_bytes(file)
+    found = load(write_packed(tmp_path / "a.npz", files))
+    assert_holds(found, load(tmp_path / "all").x, Y[:4])
+    assert found.x.shape == (4, 3, 8, 9)
+
+
+def test_only_as_many_packed_images_are_decoded_as_asked_for(tmp_path: Path) -> None:
+    path = write_packed(tmp_path / "a.npz", [encoded(BYTES[0]), b"no image"])
+    assert_holds(load(path, limit=1), X[:1], Y[:1])
+    with pytest.raises(InputError, match=r"image 1 of .*a.npz is no readable image"):
+        load(path)
+
+
+@pytest.mark.parametrize("lost", [3, 60, 500, 10**6])
+def test_a_truncated_packed_jpeg_is_named(tmp_path: Path, lost: int) -> None:
+    files = [encoded(image, "JPEG") for image in COLOUR]
+    files[1] = files[1][: max(1, len(files[1]) - lost)]
+    with pytest.raises(InputError, match=r"image 1 of .*a.npz is no readable image .*: fetch or write it again"):
+        load(write_packed(tmp_path / "a.npz", files))
+
+
+def test_packed_images_have_one_size(tmp_path: Path) -> None:
+    path = write_packed(tmp_path / "a.npz", [encoded(BYTES[0]), encoded(BYTES[0, :4])])
+    with pytest.raises(InputError, match=r"image 1 of .*a.npz is \(4, 7\) high and wide, and image 0 .*resize"):
+        load(path)
+
+
+def test_a_packed_image_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_packed(tmp_path / "a.npz", [encoded(BYTES[0])])
+    monkeypatch.setattr(images, "MAX_PIXELS", 34)
+    with pytest.raises(InputError, match=r"image 0 of .*a.npz is \(7, 5\) L: use .* at most 34 pixels"):
+        load(path)
+
+
+def test_a_packed_postscript_is_not_interpreted(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"image 0 of .*a.npz is no readable image"):
+        load(write_packed(tmp_path / "a.npz", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 7\n%%EndComments\n"]))
+
+
+SIZE = len(encoded(BYTES[0]))
+TWICE = np.frombuffer(encoded(BYTES[0]) * 2, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "told"),
+    [
+        ({"end": np.array([SIZE, SIZE])}, rf"end in .*a.npz is {SIZE} at 1, after {SIZE}, of {2 * SIZE}.*increase"),
+        ({"end": np.array([2 * SIZE, SIZE])}, rf"is {SIZE} at 1, after {2 * SIZE}"),
+        ({"end": np.array([0, 2 * SIZE])}, r"is 0 at 0, after 0"),
+        ({"end": np.array([-1, 2 * SIZE])}, r"is -1 at 0, after 0"),
+        ({"end": np.array([SIZE, 2 * SIZE + 1])}, rf"is {2 * SIZE + 1} at 1, after {SIZE}, of {2 * SIZE} bytes"),
+        ({"end": np.array([SIZE, 2**64 - 1], dtype=np.uint64)}, rf"is {2**64 - 1} at 1"),
+        ({"end": np.array([SIZE, 2 * SIZE - 1])}, rf"end in .*a.npz stops at {2 * SIZE - 1} of {2 * SIZE} bytes"),
+        ({"end": np.array([SIZE, 2 * SIZE]) / 1}, r"end in .*a.npz is torch.float64 .*as integers"),
+        ({"end": np.array([[SIZE, 2 * SIZE]])}, r"end in .*a.npz is torch.int64 \(1, 2\).*as integers"),
+        ({"end": np.array([], dtype=int), "y": LABELS[:0]}, r"is torch.int64 \(0,\).*each image"),
+        ({"y": LABELS[:3]}, r"torch.int64 \(2,\), and y torch.uint8 \(3,\): give each image one end and one label"),
+        ({"y": LABELS[:2] / 2}, r"y in .*a.npz is torch.float64.*labels are integers"),
+        ({"bytes": TWICE.astype(int)}, r"bytes in .*a.npz is torch.int64.*as uint8"),
+        ({"bytes": TWICE.reshape(2, -1)}, rf"bytes in .*a.npz is torch.uint8 \(2, {SIZE}\).*as uint8"),
+    ],
+)
+def test_damaged_packing_is_named(tmp_path: Path, replaced: dict[str, Any], told: str) -> None:
+    path = write_packed(tmp_path / "a.npz", [encoded(BYTES[0])] * 2, **replaced)
+    with pytest.raises(InputError, match=told):
+        load(path, limit=1)
+
+
 # Image folders.
 
 
@@ -392,7 +542,7 @@ def test_the_image_of_another_size_is_named(tmp_path: Path) -> None:
 
 def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_image(tmp_path / "a/1.png", BYTES[0])
-    monkeypatch.setattr(data_module, "MAX_PIXELS", 34)
+    monkeypatch.setattr(images, "MAX_PIXELS", 34)
     with pytest.raises(InputError, match=r"1.png is \(7, 5\) L: use .* at most 34 pixels"):
         load(tmp_path)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from reference import Array, double
 from sparring.errors import InputError
-from sparring.objectives import OBJECTIVES, cross_entropy, dlr, get, margin, probability_margin
+from sparring.objectives import OBJECTIVES, cross_entropy, dlr, get, kl, margin, probability_margin
 from sparring.problem import Goal
 
 CLASSES = pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
 WAYS = pytest.mark.parametrize("way", ["untargeted", "targeted", "aimed"])
-EVERY = pytest.mark.parametrize("name", OBJECTIVES)
+EVERY = pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "kl"])  # kl knows no class
+ASKED = pytest.mark.parametrize(
+    ("name", "way"),
+    [(n, w) for n in OBJECTIVES for w in ("untargeted", "targeted", "aimed") if n != "kl" or w == "untargeted"],
+)
 
 
 def question(classes: int, way: str, rows: int = 40) -> tuple[torch.Tensor, Goal]:
@@ -22,7 +28,9 @@ def question(classes: int, way: str, rows: int = 40) -> tuple[torch.Tensor, Goal
     logits = 3 * torch.randn(rows, classes, generator=generator)
     label = torch.arange(rows) % classes
     wrong = (label + 1 + torch.arange(rows) % (classes - 1)) % classes
-    return logits, Goal(label, targeted=way == "targeted", aim=wrong if way == "aimed" else None)
+    reference = torch.randn(rows, classes, generator=generator)
+    aim = wrong if way == "aimed" else None
+    return logits, Goal(label, targeted=way == "targeted", aim=aim, reference=reference)
 
 
 def contest(row: Array, goal: Goal, at: int) -> tuple[float, float]:
@@ -109,9 +117,8 @@ def test_raising_the_wanted_logit_or_lowering_the_label_is_worse_for_the_model(
     assert float((scores > 1e-6).float().mean()) > 0.9  # softmax may be saturated
 
 
-@EVERY
+@ASKED
 @CLASSES
-@WAYS
 def test_gradients_are_finite_even_where_logits_tie(name: str, classes: int, way: str) -> None:
     _, goal = question(classes, way)
     tied = torch.zeros(40, classes)
@@ -126,13 +133,30 @@ def test_gradients_are_finite_even_where_logits_tie(name: str, classes: int, way
     assert bool(gradient.isfinite().all())
 
 
-@EVERY
-@WAYS
+@ASKED
 def test_an_objective_is_one_number_a_row_and_rows_do_not_mix(name: str, way: str) -> None:
     logits, goal = question(5, way)
     whole = OBJECTIVES[name](logits, goal)
     alone = [OBJECTIVES[name](logits[row], goal.take(row)) for row in torch.arange(len(logits)).split(1)]
     torch.testing.assert_close(whole, torch.cat(alone))
+
+
+@CLASSES
+def test_kl_is_the_divergence_from_the_reference(classes: int) -> None:
+    logits, goal = question(classes, "untargeted")
+    assert goal.reference is not None
+    p, q = softmax(double(goal.reference)), softmax(double(logits))
+    np.testing.assert_allclose(double(kl(logits, goal)), (p * np.log(p / q)).sum(1), rtol=1e-4, atol=1e-6)
+    assert float(kl(goal.reference, goal).abs().max()) < 1e-6
+
+
+def test_kl_needs_a_reference_and_knows_no_class() -> None:
+    logits, goal = question(5, "untargeted")
+    with pytest.raises(InputError, match="reference logits"):
+        kl(logits, replace(goal, reference=None))
+    for way in ("targeted", "aimed"):
+        with pytest.raises(InputError, match="not towards a class"):
+            kl(*question(5, way))
 
 
 @pytest.mark.parametrize("classes", [2, 5])

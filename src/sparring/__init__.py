@@ -20,7 +20,7 @@ _HOMES = {
     "Linf": "sparring.threats",
     "Outcome": "sparring.problem",
     "evaluate": "sparring.evaluation",
-    "train": "sparring.defenses.loop",
+    "train": "sparring.training",
     "InputError": "sparring.errors",
     "MissingExtra": "sparring.errors",
     "ModelError": "sparring.errors",
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from sparring.attacks.fgsm import FGSM as FGSM
     from sparring.attacks.mifgsm import MIFGSM as MIFGSM
     from sparring.attacks.pgd import PGD as PGD
-    from sparring.defenses.loop import train as train
     from sparring.errors import InputError as InputError
     from sparring.errors import MissingExtra as MissingExtra
     from sparring.errors import ModelError as ModelError
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from sparring.threats import L1 as L1
     from sparring.threats import L2 as L2
     from sparring.threats import Linf as Linf
+    from sparring.training import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -132,8 +132,9 @@ def pose(
     seed: int = 0,
     index: Tensor | None = None,
     seek: Seek | None = None,
+    reference: Tensor | None = None,
 ) -> Problem:
-    """The checked problem of each example of x (N, …); see `Attack.__call__` for the arguments.
+    """The checked problem of each example of x (N, …); see `Attack.__call__` for the arguments, Goal for `reference`.
 
     Raises:
         InputError: x, y, targets, index or threat cannot be used; the message names value and remedy.
@@ -147,7 +148,7 @@ def pose(
         slot=every,
         index=every if index is None else check_labels("index", index, x),
         x=x,
-        goal=Goal(wanted, targeted=targets is not None),
+        goal=Goal(wanted, targeted=targets is not None, reference=reference),
         region=threat.around(x, bounds),
         draws=Draws(seed),
         seek=seek or ("nearest" if threat.radius is None else "any"),

@@ -77,9 +77,13 @@ class Attack:
         self.check(threat)
         problem = pose(x, y, threat, wrapped.bounds, targets=targets, seed=seed, index=index, seek=seek)
         wrapped.check_device(problem.x)
-        if not len(x):
+        return self.on(wrapped, problem)
+
+    def on(self, model: Model, problem: Problem) -> Outcome:
+        """The outermost call on a problem already posed and checked."""
+        if not len(problem.x):
             return Outcome.none(problem)
-        return Outcome.join([self._attack(wrapped, part) for part in chunks(problem, self.batch_size)])
+        return Outcome.join([self._attack(model, part) for part in chunks(problem, self.batch_size)])
 
     def check(self, threat: Threat) -> None:
         """Raises InputError where this attack has no form for the threat."""
@@ -120,7 +124,8 @@ def opened(problem: Problem, oracle: Oracle) -> tuple[Problem, Outcome]:
     """The opening look: the problem with its clean logits, and the rows that need no attack as successes."""
     clean = oracle.logits(problem, problem.x)
     found = replace(Outcome.none(problem), success=problem.goal.reached(clean))
-    return replace(problem, clean=clean), found
+    goal = problem.goal if problem.goal.reference is not None else replace(problem.goal, reference=clean)
+    return replace(problem, goal=goal, clean=clean), found
 
 
 def chunks(problem: Problem, batch_size: int | None) -> Iterator[Problem]:

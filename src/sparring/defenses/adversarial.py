@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from sparring.attacks import PGD, Attack
-from sparring.defenses.defense import Context, Defense
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense
 from sparring.errors import InputError
-from sparring.problem import Threat
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,16 @@ class AdversarialTraining(Defense):
 
     attack: Attack = field(default_factory=lambda: PGD(steps=10))
     share: float = 1.0
+    attacked: ClassVar[bool] = True
+    promise: ClassVar[str] = "robust accuracy inside the threat it trains on"
+    broken_by: ClassVar[str] = "larger radii and other norms; it overfits when trained long"
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}; give a number in (0, 1], or train with Standard()")
 
-    def check(self, threat: Threat | None) -> None:
-        if threat is None:
-            raise InputError("AdversarialTraining has threat=None; say what may move, such as sp.Linf(8/255)")
-        self.attack.check(threat)
-
     def loss(self, context: Context) -> Tensor:
-        attacked = context.logits(context.adversarial(self.attack))
-        loss = cross_entropy(attacked, context.y, reduction="none")
+        loss = context.cross_entropy(context.logits(context.adversarial(self.attack)))
         if self.share == 1:
             return loss
-        clean = cross_entropy(context.logits(context.x), context.y, reduction="none")
-        return self.share * loss + (1 - self.share) * clean
+        return self.share * loss + (1 - self.share) * context.cross_entropy(context.logits(context.x))

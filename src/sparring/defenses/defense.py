@@ -1,84 +1,189 @@
-"""What every defense shares: a loss per example, computed from a context that remembers shared work."""
+"""What every defense shares: a loss per example. Defenses add and scale; a penalty alone is given cross-entropy."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparring.attacks import Attack
-from sparring.model import Model
+from sparring.defenses.context import Context
+from sparring.errors import InputError
 from sparring.problem import Threat
+
+
+class Learner(Protocol):
+    """What the loop lends a defense to learn with; it joins the work of all processes."""
+
+    def gradients(self, losses: Tensor) -> list[Tensor]:
+        """The gradient of the batch's mean loss by each weight, none of which is touched."""
+        ...
+
+    def backward(self, losses: Tensor) -> None:
+        """Leave the gradient of the batch's mean loss (N,) in the weights, and in any other leaf."""
+        ...
+
+    def update(self) -> None:
+        """One step of the optimizer."""
+        ...
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """What is learned."""
+        ...
+
+    @property
+    def buffers(self) -> list[Tensor]:
+        """What the network counts as it looks, such as the statistics of BatchNorm."""
+        ...
 
 
 @dataclass(frozen=True)
 class Defense:
     """A frozen value; its repr is its provenance. Subclasses are dataclasses that define `loss`."""
 
+    promise: ClassVar[str] = ""  # what it is for, in a line,
+    broken_by: ClassVar[str] = ""  # and what is known to defeat it
+    teaches: ClassVar[bool] = True  # False: a penalty, which alone teaches no classes
+    differentiates: ClassVar[bool] = False  # True: the loss holds input gradients and is differentiated through them
+    attacked: ClassVar[bool] = False  # True: it needs a threat with a radius
+    paced: ClassVar[bool] = False  # True: the loss depends on the share of the training that is done
+
     def check(self, threat: Threat | None) -> None:
         """Raises InputError where this defense cannot train against the threat."""
+        if not self.attacked:
+            return
+        if threat is None:
+            raise InputError(f"{type(self).__name__} has threat=None; say what may move, such as sp.Linf(8/255)")
+        attack = getattr(self, "attack", None)
+        if isinstance(attack, Attack):
+            attack.check(threat)
+        elif getattr(threat, "radius", None) is None:
+            raise InputError(
+                f"{type(self).__name__} needs a radius, and the threat is {threat!r}: write sp.Linf(8/255)"
+            )
+
+    def lesson(self) -> Defense | None:
+        """What a teacher must learn with before this defense can; None where it needs none, or has one."""
+        return None
 
     def loss(self, context: Context) -> Tensor:
-        """One loss per example (N,), never reduced: the loop takes the mean.
+        """One loss per example (N,), never reduced: the learner takes the mean.
 
         Networks are asked through the context, so that terms of a loss share forwards and attacks.
         """
         raise NotImplementedError
 
+    def learn(self, context: Context, learner: Learner) -> None:
+        """Learn from one batch: one backward, one update. Few defenses do otherwise."""
+        learner.backward(self.loss(context))
+        learner.update()
 
-@dataclass(frozen=True, eq=False)
-class Context:
-    """One batch, and what was already computed for it.
+    def __add__(self, other: Defense) -> Defense:
+        if not isinstance(other, Defense):
+            return NotImplemented
+        return Sum((*terms(self), *terms(other)))
 
-    model: the network, in training mode. x: (N, …). y: (N,) classes. index: (N,) each example's place in the
-    data, of which, with seed and epoch, the random numbers of an attack are a function.
-    """
+    def __mul__(self, factor: float) -> Defense:
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        return Scaled(self, float(factor))
 
-    model: Model
-    x: Tensor
-    y: Tensor
-    index: Tensor
-    threat: Threat | None
-    seed: int
-    epoch: int
-    _attacked: dict[Attack, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _looks: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False)
-
-    def logits(self, x: Tensor) -> Tensor:
-        """(N, K) logits of x in training mode, with gradients to the weights; one forward for each x."""
-        for seen, logits in self._looks:
-            if seen is x:
-                return logits
-        self._looks.append((x, self.model(x)))
-        return self._looks[-1][1]
-
-    def adversarial(self, attack: Attack) -> Tensor:
-        """(N, …) the strongest examples `attack` finds inside the threat, the network in evaluation mode."""
-        if attack not in self._attacked:
-            assert self.threat is not None  # Defense.check saw to it
-            seed = number(self.seed, "attack", self.epoch)
-            opponent = viewed(self.model, "eval")
-            outcome = attack(opponent, self.x, self.y, self.threat, seed=seed, index=self.index, seek="strongest")
-            self._attacked[attack] = outcome.x
-        return self._attacked[attack]
-
-    def accuracy(self) -> Tensor:
-        """(N,) the share of an example's looks so far, clean or adversarial, that gave its class."""
-        return torch.stack([logits.argmax(1) == self.y for _, logits in self._looks]).float().mean(0)
+    __rmul__ = __mul__
 
 
-def viewed(model: Model, mode: Literal["eval", "as-is"]) -> Model:
-    """The same network, weights shared, seen in another mode."""
-    view = copy.copy(model)
-    view.mode = mode
-    return view
+@dataclass(frozen=True)
+class Sum(Defense):
+    """The sum of the losses of several defenses: TRADES() + 0.1 * InputGradient()."""
+
+    parts: tuple[Defense, ...]
+    teaches: ClassVar[bool] = False  # its parts may
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            check_loss(part, "added to another")
+
+    def loss(self, context: Context) -> Tensor:
+        losses = [part.loss(context) for part in self.parts]
+        return sum(losses[1:], start=losses[0])
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
 
 
-def number(seed: int, *path: str | int) -> int:
-    """A seed of 63 bits for what stands at `path` under `seed`, for generators that take no path."""
-    digest = hashlib.sha256(repr((seed, path)).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+@dataclass(frozen=True)
+class Scaled(Defense):
+    """A defense whose loss is multiplied by a factor of at least 0."""
+
+    part: Defense
+    factor: float
+    teaches: ClassVar[bool] = False  # its part may
+
+    def __post_init__(self) -> None:
+        check_loss(self.part, "scaled")
+        check_positive(self, factor=self.factor)
+
+    def loss(self, context: Context) -> Tensor:
+        return self.factor * self.part.loss(context)
+
+    def __repr__(self) -> str:
+        inner = f"({self.part!r})" if isinstance(self.part, Sum) else repr(self.part)
+        return f"{self.factor:g} * {inner}"
+
+
+def terms(defense: Defense) -> tuple[Defense, ...]:
+    """What a sum adds; a defense that is none is its only term."""
+    return defense.parts if isinstance(defense, Sum) else (defense,)
+
+
+def nested(defense: Defense) -> Iterator[Defense]:
+    """A defense and all that it is made of."""
+    yield defense
+    for field in fields(defense):
+        value = getattr(defense, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Defense):
+                yield from nested(one)
+
+
+def teachers(defense: Defense) -> list[nn.Module]:
+    """Every network that a defense learns from."""
+    found = [getattr(part, "teacher", None) for part in nested(defense)]
+    return [teacher for teacher in found if teacher is not None]
+
+
+def prepared(defense: Defense, educate: Callable[[Defense], nn.Module]) -> Defense:
+    """The defense with all the teachers it needs: `educate` trains a new network with a lesson."""
+    lesson = defense.lesson()
+    changed: dict[str, Any] = {} if lesson is None else {"teacher": educate(lesson)}
+    for field in fields(defense):
+        value = getattr(defense, field.name)
+        if isinstance(value, Defense):
+            changed[field.name] = prepared(value, educate)
+        elif isinstance(value, tuple) and any(isinstance(one, Defense) for one in value):
+            changed[field.name] = tuple(prepared(one, educate) for one in value)
+    return replace(defense, **changed) if changed else defense
+
+
+def check_loss(defense: Defense, use: str) -> None:
+    """Raises InputError for a defense that is more than a loss, and so cannot be a part of one."""
+    if not isinstance(defense, Defense):
+        raise InputError(f"{defense!r} is no defense; give a value such as sp.defenses.TRADES()")
+    if type(defense).learn is not Defense.learn:
+        raise InputError(f"{defense!r} is more than a loss and cannot be {use}; use it on the outside, or alone")
+
+
+def check_positive(defense: Defense, **values: float) -> None:
+    """Raises InputError for a parameter that is negative or no finite number."""
+    for name, value in values.items():
+        if not (isinstance(value, int | float) and 0 <= value < math.inf):
+            raise InputError(f"{type(defense).__name__} has {name}={value!r}; give a finite number of at least 0")
+
+
+def check_temperature(defense: Defense, value: float) -> None:
+    """Raises InputError for a temperature that is not a finite number above 0."""
+    if not (isinstance(value, int | float) and 0 < value < math.inf):
+        raise InputError(f"{type(defense).__name__} has temperature={value!r}; give a finite number above 0")

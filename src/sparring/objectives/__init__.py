@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparring.errors import InputError
 from sparring.objectives.cross_entropy import cross_entropy
+from sparring.objectives.divergence import divergence, kl
 from sparring.objectives.dlr import dlr
 from sparring.objectives.margin import margin, probability_margin
 from sparring.problem import Objective
@@ -13,9 +14,10 @@ OBJECTIVES: dict[str, Objective] = {
     "margin": margin,
     "probability_margin": probability_margin,
     "dlr": dlr,
+    "kl": kl,
 }
 
-__all__ = ["OBJECTIVES", "cross_entropy", "dlr", "get", "margin", "probability_margin"]
+__all__ = ["OBJECTIVES", "cross_entropy", "divergence", "dlr", "get", "kl", "margin", "probability_margin"]
 
 
 def get(objective: str | Objective) -> Objective:

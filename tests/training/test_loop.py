@@ -24,14 +24,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sparring.attacks import PGD
 from sparring.data import load
-from sparring.defenses import AdversarialTraining, Context, Defense, Standard
-from sparring.defenses.defense import viewed
-from sparring.defenses.loop import Trained, train
+from sparring.defenses import AdversarialTraining, Context, Defense, Distillation, Standard
+from sparring.defenses.context import viewed
 from sparring.draws import isolated
 from sparring.errors import InputError, ModelError, ResumeError
 from sparring.loading import load_network
 from sparring.model import Model
 from sparring.threats import L2, Linf
+from sparring.training import Trained, train
 from sparring.zoo import SmallCNN
 
 ROWS = 40
@@ -364,11 +364,13 @@ def test_a_finished_run_returns_at_once_and_may_be_asked_for_more(tmp_path: Path
 
 def test_what_the_folder_holds(tmp_path: Path) -> None:
     trained = train(SmallCNN(), "digits:test", Standard(), epochs=2, out=tmp_path / "a" / "b")
-    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["checkpoint.pt", "metrics.jsonl"]
-    lines = (tmp_path / "a" / "b" / "metrics.jsonl").read_text().splitlines()
+    out = tmp_path / "a" / "b"
+    assert sorted(p.name for p in out.iterdir()) == ["checkpoint.pt", "metrics.jsonl", "model.safetensors"]
+    lines = (out / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == trained.history
-    loaded = load_network("zoo:digits-cnn", tmp_path / "a" / "b" / "checkpoint.pt")
-    assert_equal(loaded.state_dict(), trained.model.state_dict())
+    for name in ("checkpoint.pt", "model.safetensors"):
+        loaded = load_network("zoo:digits-cnn", out / name)
+        assert_equal(loaded.state_dict(), trained.model.state_dict())
 
 
 def test_another_runs_folder_names_the_first_difference(tmp_path: Path) -> None:
@@ -383,6 +385,7 @@ def test_another_runs_folder_names_the_first_difference(tmp_path: Path) -> None:
         ({"threat": Linf(0.1, mask=X[0] > 0.5)}, "the threat is"),
         ({"data": (X, (Y + 1) % 3)}, "the data fingerprint is"),
         ({"net": other}, "the fingerprint of the initial weights is"),
+        ({"defense": Distillation(teacher=other)}, "the defense is"),
         ({"net": Model(Net(), mean=0.5)}, r"the bounds, mean and std is \[\(0.0, 1.0\), None, None\]"),
         ({"lr": 0.1}, "the optimizer is Adam.*'lr': 0.001.*'lr': 0.1"),
         ({"batch_size": 8}, "the batch_size is 16, here it is 8"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, in_channels: int = 1, size: int = 8, classes: int = 10, width: int = 16) -> None:
         super().__init__()
-        _positive(in_channels=in_channels, classes=classes, width=width)
+        require_positive(in_channels=in_channels, classes=classes, width=width)
         if size < 2:
             raise InputError(f"size={size} leaves nothing after the 2x2 pool: use at least 2")
         self.features = nn.Sequential(
@@ -48,7 +48,7 @@ class MLP(nn.Module):
 
     def __init__(self, in_features: int = 64, classes: int = 10, hidden: Sequence[int] = (128, 64)) -> None:
         super().__init__()
-        _positive(in_features=in_features, classes=classes, hidden=min(hidden, default=1))
+        require_positive(in_features=in_features, classes=classes, hidden=min(hidden, default=1))
         layers: list[nn.Module] = [nn.Flatten()]
         for width, following in pairwise((in_features, *hidden)):
             layers += [nn.Linear(width, following), nn.ReLU()]
@@ -59,11 +59,8 @@ class MLP(nn.Module):
         return logits
 
 
-def _positive(**arguments: int) -> None:
+def require_positive(**arguments: int) -> None:
+    """Raises InputError naming the first argument below 1."""
     for name, value in arguments.items():
         if value < 1:
             raise InputError(f"{name}={value} makes no network: use a positive number")
-
-
-AVAILABLE: dict[str, Callable[[], nn.Module]] = {"digits-cnn": SmallCNN, "digits-mlp": MLP}
-"""Untrained networks for `load("digits")`, by name; initialised by torch's global generator."""

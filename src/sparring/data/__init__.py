@@ -1,0 +1,9 @@
+"""Turning anything into images and labels, and naming what was read by its fingerprint."""
+
+from __future__ import annotations
+
+from sparring.data.examples import Examples, fingerprint, hash_tensors
+from sparring.data.images import IMAGE_FORMATS, IMAGE_SUFFIXES, MAX_PIXELS
+from sparring.data.sources import load
+
+__all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "Examples", "fingerprint", "hash_tensors", "load"]

@@ -1,0 +1,41 @@
+"""CURE (Moosavi-Dezfooli et al. 2019, "Robustness via curvature regularization, and vice versa", section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense, check_positive
+from sparring.rows import column
+
+
+@dataclass(frozen=True)
+class CURE(Defense):
+    """A penalty: strength · ||slope(x + h) - slope(x)||², h along the steepest direction of the threat.
+
+    slope: the gradient of cross-entropy by the input. reach: the length of h as a share of the threat's radius
+    (the authors' is 1.7 of 8/255).
+    """
+
+    strength: float = 4.0
+    reach: float = 1.5
+    teaches: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = True
+    attacked: ClassVar[bool] = True
+    promise: ClassVar[str] = "a loss that curves little around the examples"
+    broken_by: ClassVar[str] = "AutoAttack, three points below its authors' figure"
+
+    def __post_init__(self) -> None:
+        check_positive(self, strength=self.strength, reach=self.reach)
+
+    def loss(self, context: Context) -> Tensor:
+        region, x, slope = context.region, context.x.detach(), context.slope
+        h = column(self.reach * region.reach, x) * region.steepest(slope.detach(), x)
+        there = region.resized(torch.full_like(region.radius, torch.inf)).project(x + h).requires_grad_(True)
+        loss = context.cross_entropy(context.logits(there))
+        (other,) = torch.autograd.grad(loss.sum(), there, create_graph=True)
+        return self.strength * (other - slope).flatten(1).square().sum(1)

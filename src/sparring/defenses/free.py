@@ -1,0 +1,52 @@
+"""Free adversarial training (Shafahi et al. 2019, "Adversarial training for free!", algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense, Learner
+from sparring.errors import InputError
+from sparring.rows import column
+
+
+@dataclass(frozen=True)
+class FreeAT(Defense):
+    """Each batch is learned from `replays` times; one backward gives the step of the weights and of the noise.
+
+    The noise stays from batch to batch, by position. An epoch costs `replays` natural ones, so ask for that many
+    fewer. The forward is in training mode, for it is the one learned from.
+    """
+
+    replays: int = 4
+    attacked: ClassVar[bool] = True
+    promise: ClassVar[str] = "robust accuracy inside the threat at the cost of natural training"
+    broken_by: ClassVar[str] = "larger radii and other norms; several points below PGD training"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.replays, int) or self.replays < 1:
+            raise InputError(f"FreeAT has replays={self.replays!r}; give a whole number of at least 1")
+
+    def loss(self, context: Context) -> Tensor:
+        return context.cross_entropy(context.logits(self._start(context)))
+
+    def learn(self, context: Context, learner: Learner) -> None:
+        region, at = context.region, self._start(context)
+        for _ in range(self.replays):
+            learner.backward(context.cross_entropy(context.logits(at)))
+            learner.update()
+            assert at.grad is not None
+            step = column(region.reach, at) * region.steepest(at.grad, at.detach())
+            at = region.project(at.detach() + step).requires_grad_(True)
+        context.memory["free noise"] = context.gather(at.detach() - context.x)
+
+    def _start(self, context: Context) -> Tensor:
+        """The batch with the noise that the last one left, as a leaf."""
+        noise = torch.zeros_like(context.x)
+        kept = context.memory.get("free noise", noise[:0])[context.place :][: len(noise)].to(noise)
+        noise[: len(kept)] = kept
+        return context.region.project(context.x + noise).requires_grad_(True)

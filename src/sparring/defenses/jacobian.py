@@ -1,0 +1,43 @@
+"""Jacobian regularization (Hoffman, Roberts & Yaida 2019, section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense, check_positive
+from sparring.errors import InputError
+
+
+@dataclass(frozen=True)
+class Jacobian(Defense):
+    """A penalty: strength / 2 · ||d logits / d input||², Frobenius norm, estimated by random projections."""
+
+    strength: float = 0.01
+    projections: int = 1
+    teaches: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = True
+    promise: ClassVar[str] = "logits that change little around the examples: robust to small radii"
+    broken_by: ClassVar[str] = "iterative attacks at larger radii"
+
+    def __post_init__(self) -> None:
+        check_positive(self, strength=self.strength)
+        if not isinstance(self.projections, int) or self.projections < 1:
+            raise InputError(f"Jacobian has projections={self.projections!r}; give a whole number of at least 1")
+
+    def loss(self, context: Context) -> Tensor:
+        at = context.sensitive()
+        logits = context.logits(at)
+        classes = logits.shape[1]
+        squares = []
+        for step in range(self.projections):
+            # K · ||v J||² for v uniform on the sphere has the mean ||J||².
+            v = context.draws("jacobian").normal(context.index, step, (classes,), logits.dtype)
+            v = torch.nn.functional.normalize(v, dim=1)
+            (pulled,) = torch.autograd.grad(logits, at, v, create_graph=True)
+            squares.append(classes * pulled.flatten(1).square().sum(1))
+        return self.strength / 2 * torch.stack(squares).mean(0)

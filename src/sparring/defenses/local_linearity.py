@@ -1,0 +1,53 @@
+"""Local linearity regularization (Qin et al. 2019, equation 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense, check_positive
+from sparring.errors import InputError
+from sparring.rows import column
+
+
+@dataclass(frozen=True)
+class LocalLinearity(Defense):
+    """A penalty: curved · g + steep · |dᵀ slope|, with g = |l(x + d) - l(x) - dᵀ slope| at the d that `steps` find.
+
+    l is cross-entropy, slope its gradient at x. The search for the d of the largest g runs in evaluation mode.
+    """
+
+    curved: float = 4.0
+    steep: float = 3.0
+    steps: int = 2
+    teaches: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = True
+    attacked: ClassVar[bool] = True
+    promise: ClassVar[str] = "a loss that is nearly linear inside the threat, where few attack steps tell the truth"
+    broken_by: ClassVar[str] = "strong attacks at the full radius; below PGD training at equal cost"
+
+    def __post_init__(self) -> None:
+        check_positive(self, curved=self.curved, steep=self.steep)
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise InputError(f"LocalLinearity has steps={self.steps!r}; give a whole number of at least 1")
+
+    def loss(self, context: Context) -> Tensor:
+        moved = self.bent(context)
+        here, there = (context.cross_entropy(context.logits(x)) for x in (context.sensitive(), moved))
+        rise = ((moved - context.x.detach()) * context.slope).flatten(1).sum(1)
+        return self.curved * (there - here - rise).abs() + self.steep * rise.abs()
+
+    def bent(self, context: Context) -> Tensor:
+        """(N, …) where the loss is found to be farthest from its tangent."""
+        region, start = context.region, context.x.detach()
+        tangent = context.seen(start)
+        x = region.sample(context.draws("local linearity"), context.index, 0)
+        for _ in range(self.steps):
+            seen = context.seen(x)
+            gap = seen.score - tangent.score - ((x - start) * tangent.gradient).flatten(1).sum(1)
+            uphill = column(gap.sign(), x) * (seen.gradient - tangent.gradient)
+            x = region.project(x + column(1.5 / self.steps * region.reach, x) * region.steepest(uphill, x))
+        return x

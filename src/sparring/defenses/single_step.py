@@ -1,0 +1,56 @@
+"""Adversarial training with one gradient an example: from a random start, one long step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sparring.defenses.context import Context
+from sparring.defenses.defense import Defense, check_positive
+from sparring.rows import column
+
+
+@dataclass(frozen=True)
+class FGSMRS(Defense):
+    """FGSM from a random start, projected (Wong, Rice & Kolter 2020, "Fast is better than free", algorithm 3).
+
+    noise: the radius of the start, and step: the length of the step, both as shares of the threat's radius.
+    """
+
+    noise: float = 1.0
+    step: float = 1.25
+    inside: ClassVar[bool] = True  # whether the point is brought back into the threat
+    attacked: ClassVar[bool] = True
+    promise: ClassVar[str] = "robust accuracy inside the threat at under twice the cost of natural training"
+    broken_by: ClassVar[str] = "PGD, after catastrophic overfitting: sudden, and likely at large radii"
+
+    def __post_init__(self) -> None:
+        check_positive(self, noise=self.noise, step=self.step)
+
+    def loss(self, context: Context) -> Tensor:
+        return context.cross_entropy(context.logits(self.moved(context)))
+
+    def moved(self, context: Context) -> Tensor:
+        """(N, …) the examples learned from."""
+        region = context.region
+        start = region.resized(region.radius * self.noise).sample(context.draws("single step"), context.index, 0)
+        slope = context.seen(start).gradient
+        moved = start + column(self.step * region.reach, start) * region.steepest(slope, start)
+        free = region.resized(torch.full_like(region.radius, torch.inf))
+        return (region if self.inside else free).project(moved)
+
+
+@dataclass(frozen=True)
+class NFGSM(FGSMRS):
+    """More noise and no projection (de Jorge et al. 2022, "Make some noise", algorithm 1); kept in the input range.
+
+    noise: the radius of the start, and step: the length of the step, both as shares of the threat's radius.
+    """
+
+    noise: float = 2.0
+    step: float = 1.0
+    inside: ClassVar[bool] = False
+    broken_by: ClassVar[str] = "larger radii; three points below PGD training"

@@ -1,0 +1,23 @@
+"""Training: a small loop of its own, whatever defense it learns with. `sp.train` is the door."""
+
+from __future__ import annotations
+
+from sparring.training.augmentation import Augmentation, Cutout, Flip, PadCrop
+from sparring.training.loop import Trained, train
+from sparring.training.run import TrainingAlarm
+from sparring.training.schedules import Cosine, Linear, Milestones, OneCycle, Schedule
+
+__all__ = [
+    "Augmentation",
+    "Cosine",
+    "Cutout",
+    "Flip",
+    "Linear",
+    "Milestones",
+    "OneCycle",
+    "PadCrop",
+    "Schedule",
+    "Trained",
+    "TrainingAlarm",
+    "train",
+]

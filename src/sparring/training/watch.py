@@ -1,0 +1,102 @@
+"""An eye on the network while it learns: how robust it is, which epoch was best, and two alarms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparring.attacks import PGD
+from sparring.data import Examples
+from sparring.defenses.context import viewed
+from sparring.draws import Draws
+from sparring.errors import InputError
+from sparring.model import Model
+from sparring.problem import Threat
+from sparring.training.checkpoint import Record
+from sparring.training.processes import Processes
+
+WATCHED = 64  # learned-from examples watched where none are held out
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Examples looked at after every epoch, clean and under PGD-10 with a margin loss at the full radius.
+
+    held_out: they are not learned from, so the best epoch can be told by them.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    threat: Threat | None
+    held_out: bool
+
+    def look(self, model: Model, processes: Processes, seed: int) -> Record:
+        """clean_accuracy, robust_accuracy and commonest, the share of the most frequent answer.
+
+        Each process looks at its own rows.
+        """
+        at = torch.arange(len(self.x)).tensor_split(processes.world)[processes.rank]
+        device = model.device or self.x.device
+        x, y, index = (column[at].to(device) for column in (self.x, self.y, self.index))
+        view = viewed(model, "eval")
+        with torch.no_grad(), view.quiet():
+            logits = (
+                torch.cat([view(part) for part in torch.split(x, 256)]) if len(x) else view(self.x[:1].to(device))[:0]
+            )
+        said = logits.argmax(1)
+        standing = said == y
+        told = torch.zeros(2 + logits.shape[1], dtype=torch.float64, device=device)
+        told[0], told[2:] = standing.sum(), torch.bincount(said, minlength=logits.shape[1])
+        if self.threat is not None and len(x):
+            attack = PGD(steps=10, objective="margin")
+            standing = ~attack(view, x, y, self.threat, seed=seed, index=index).success
+        told[1] = standing.sum()
+        processes.add([told])
+        clean, robust, *answers = (told / len(self.x)).tolist()
+        return {"clean_accuracy": clean, "robust_accuracy": robust, "commonest": max(answers)}
+
+    def alarms(self, history: list[Record], attacked: float) -> list[str]:
+        """What is wrong with the training; `attacked` is the accuracy on the adversarial examples learned from.
+
+        Collapse: one answer to everything, for three epochs.
+
+        Catastrophic overfitting (Wong et al. 2020, section 5.4): the network has learned the attack it trains
+        with. It gets those examples right while PGD-10 takes half of what it once withstood.
+        """
+        found = []
+        common = float(torch.bincount(self.y).max()) / len(self.y)
+        flat = [record["commonest"] for record in history[-3:]]
+        if len(flat) == 3 and min(flat) >= 0.95 and common <= 0.7:
+            found.append(
+                f"collapsed: {flat[-1]:.0%} of the answers are one class. Raise the radius slowly, as in "
+                "radius=Linear(0, 1, until=0.5), lower the learning rate, or start from a naturally trained network"
+            )
+        *before, robust = (record["robust_accuracy"] for record in history)
+        if not math.isnan(attacked) and attacked - robust >= 0.3 and robust < max(max(before, default=0.0) / 2, 0.05):
+            found.append(
+                f"catastrophic overfitting: {attacked:.0%} on its own adversarial examples, {robust:.0%} under PGD-10. "
+                "Train with more attack steps, with N-FGSM, or at a smaller radius"
+            )
+        return found
+
+
+def parted(examples: Examples, share: float, threat: Threat | None, seed: int) -> tuple[Tensor, Watch | None]:
+    """The places of the examples learned from, and the watch over others, or over some of them.
+
+    Raises:
+        InputError: so many are held out that none are left.
+    """
+    rows = len(examples.x)
+    count = int(share) if share >= 1 else math.ceil(share * rows)
+    if count >= rows:
+        raise InputError(f"validation={share:g} holds {count} of {rows} examples out; leave some to learn from")
+    order = Draws(seed, ("validation",)).uniform(torch.arange(rows), 0, ()).argsort(stable=True)
+    if count == 0 and threat is None:
+        return torch.arange(rows), None
+    watched = order[: count or WATCHED].sort().values
+    watch = Watch(examples.x[watched], examples.y[watched], watched, threat, held_out=count > 0)
+    return (order[count:].sort().values if count else torch.arange(rows)), watch
