@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SCRIPTS = ("step_cost", "linear", "independence", "published")
+SCRIPTS = ("step_cost", "linear", "independence", "published", "defenses", "training_cost")
 
 
 def main() -> int:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,9 @@ import numpy as np
 import pytest
 
 import sparring as sp
-from sparring.cli import main
-from sparring.cli.wording import made
+from sparring.cli.wording import settings
+from sparring.named import made
+from typed import Type
 
 NET = """
 import os, torch
@@ -42,33 +40,10 @@ def broken():
 """
 
 
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-Type = Callable[[str], Said]
-
-
-@pytest.fixture
-def type_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Type:
-    """Type a command line in a folder with a linear network, and data on which its robust accuracy is known."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
+@pytest.fixture(autouse=True)
+def _network(tmp_path: Path) -> None:
+    """A linear network, in the folder in which commands are typed."""
     (tmp_path / "net.py").write_text(NET)
-
-    def run(line: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["sparring", *shlex.split(line)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        code = stop.value.code
-        return Said(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -95,7 +70,8 @@ def test_help_and_version_answer_without_torch() -> None:
     code = """
 import sys
 from sparring.cli import main
-for words in ([], ["--help"], ["--version"], *([c, "--help"] for c in "demo attack evaluate list doctor".split())):
+commands = "demo attack evaluate train list doctor".split()
+for words in ([], ["--help"], ["--version"], *([command, "--help"] for command in commands)):
     sys.argv = ["sparring", *words]
     try:
         main()
@@ -206,7 +182,7 @@ def test_a_finished_run_is_kept(type_: Type, known: float) -> None:
         (f"evaluate {LINEAR} --bounds 0;1", "2 numbers"),
         (f"evaluate {LINEAR} --bounds 1,0", "bounds"),
         (f"evaluate {LINEAR} --mean a,b", "--mean"),
-        (f"evaluate {LINEAR} --device warp", "--device 'warp'"),
+        (f"evaluate {LINEAR} --device warp", "device 'warp' cannot be used"),
         (f"evaluate {LINEAR} --out runs/x --no-save", "contradict"),
         (f"evaluate {LINEAR} --out net.py/x", "net.py"),
         (f"evaluate {LINEAR} --images --no-save", "--images needs a folder"),
@@ -230,7 +206,7 @@ def test_wrong_usage_is_exit_code_two(type_: Type, line: str) -> None:
 
 def test_the_lists_hold_everything_registered(type_: Type) -> None:
     every = json.loads(type_("list --json").out)
-    assert list(every) == ["attacks", "threats", "objectives", "plans", "defenses", "models"]
+    assert list(every) == ["attacks", "threats", "objectives", "plans", "defenses", "models", "recipes"]
     assert list(every["attacks"]) == list(sp.attacks.available())
     assert every["attacks"]["pgd"]["parameters"]["steps"] == "40"
     assert json.loads(type_("list attacks --json").out) == every["attacks"]
@@ -242,7 +218,8 @@ def test_the_lists_hold_everything_registered(type_: Type) -> None:
 def test_listed_defaults_can_be_typed_back(type_: Type) -> None:
     for name, entry in json.loads(type_("list attacks --json").out).items():
         kind = sp.attacks.available()[name]
-        assert made(kind, name, [f"{key}={value}" for key, value in entry["parameters"].items()]) == kind()
+        typed = settings(f"{key}={value}" for key, value in entry["parameters"].items())
+        assert made(kind, typed, "--set ", name) == kind()
 
 
 def test_the_doctor_finds_this_machine_well(type_: Type) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import sparring as sp
-from sparring.cli.demo import PLAIN, ROBUST, Demo
+from sparring.cli.demo import HEADINGS, Demo
 from sparring.data import load
 from sparring.evaluation import Rung
 from sparring.loading import load_network
@@ -19,7 +19,7 @@ from sparring.loading import load_network
 def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo = Demo(
         tmp_path / "demo",
-        epochs={PLAIN: 2, ROBUST: 3},
+        epochs=dict.fromkeys(HEADINGS, 4) | {"distilled": 8},
         plan=[Rung("FGSM", sp.FGSM()), Rung("PGD", sp.PGD(steps=5))],
         digits=60,
         nearest=4,
@@ -30,10 +30,13 @@ def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.Captur
     found = demo.run()
     assert torch.equal(state, torch.random.get_rng_state())
     assert sorted(path.name for path in demo.out.iterdir()) == [
+        "adversarial.safetensors",
         "demo.png",
-        "plain.safetensors",
+        "distilled.safetensors",
+        "input_gradient.safetensors",
+        "natural.safetensors",
         "results.json",
-        "robust.safetensors",
+        "trades.safetensors",
     ]
     assert json.loads((demo.out / "results.json").read_text()) == found
     examples = load("digits", limit=60)
@@ -44,10 +47,10 @@ def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.Captur
         assert records["clean_accuracy"] == float(right) > 0.2
         assert records["robust_accuracy"] <= records["table"][1]["robust_accuracy"] <= records["clean_accuracy"]
         assert [row["name"] for row in records["table"]] == ["clean", "FGSM", "PGD"]
-    assert found["carlini_wagner"][PLAIN]["fell"] > 0
+    assert found["carlini_wagner"]["natural"]["fell"] > 0
     with Image.open(demo.out / "demo.png") as drawn:
-        assert drawn.width > drawn.height / 2 > 200
+        assert drawn.width > drawn.height > 200
     told = capsys.readouterr()
     assert "AT MOST" in told.out
     assert "Next: sparring evaluate" in told.out
-    assert "training robust: 100%" in told.err
+    assert "training TRADES: 100%" in told.err

@@ -11,6 +11,9 @@ Failing to fool a model is an outcome, not an error.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SparringError(Exception):
     """The root: catch this to catch everything sparring raises on purpose."""
@@ -33,3 +36,9 @@ class MissingExtra(SparringError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}. Install it with: pip install 'sparring[{extra}]'")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """The question whether the nearest known word was meant, to go into a message, or nothing when none is near."""
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from sparring.data import hash_tensors
-from sparring.errors import InputError
+from sparring.errors import InputError, closest
 from sparring.zoo import AVAILABLE
+
+N = TypeVar("N", bound=nn.Module)
 
 _IMPOSTORS = {
     b"<!doctype": "is a web page, not weights: fetch the file behind its link",
@@ -59,6 +61,18 @@ def load_network(spec: str | None, weights: str | Path | None = None, *, trust: 
     return _fill(_make(spec), _read_state(path, what, trust), what).eval()
 
 
+def placed(net: N, device: str) -> N:
+    """The network, moved to a device, such as "cuda:1".
+
+    Raises InputError when there is none of that name.
+    """
+    try:
+        return net.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used: {reason}; sparring doctor lists what there is") from error
+
+
 def weights_fingerprint(net: nn.Module) -> str:
     """The sha256, in hexadecimal, of the state dict sorted by name: its names, dtypes, shapes and bytes."""
     return hash_tensors((k, v) for k, v in sorted(net.state_dict().items()) if isinstance(v, Tensor))
@@ -79,7 +93,8 @@ def _make(spec: str | None) -> nn.Module:
         return AVAILABLE[name]()
     if source in ("", "zoo") or not name:
         forms = f"zoo:{{{', '.join(AVAILABLE)}}}, package.module:factory or path/file.py:factory"
-        raise InputError(f"spec={spec!r} names no network: write {forms}")
+        hint = closest(name, AVAILABLE) if source == "zoo" else ""
+        raise InputError(f"spec={spec!r} names no network: write {forms}{'.' * bool(hint)}{hint}")
     with _blaming(f"spec={spec!r} cannot be imported: check the name and the code it imports"):
         made = _import(source, name)
     if callable(made) and not isinstance(made, nn.Module):

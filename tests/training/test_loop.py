@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from runs import Net, assert_equal, kept, state, without_seconds
 from sparring.attacks import PGD
 from sparring.data import load
 from sparring.defenses import AdversarialTraining, Context, Defense, Distillation, Standard
 from sparring.defenses.context import viewed
-from sparring.draws import isolated
 from sparring.errors import InputError, ModelError, ResumeError
 from sparring.loading import load_network
 from sparring.model import Model
@@ -39,23 +35,6 @@ X = torch.rand(ROWS, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(ROWS) % 3
 AT = AdversarialTraining(PGD(steps=2))
 THREAT = Linf(0.1)
-
-
-class Net(nn.Module):
-    """Everything that could go astray: BatchNorm, dropout, a buffer outside the state dict, a frozen weight."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        with isolated(0, torch.device("cpu")):
-            convolution, linear = nn.Conv2d(1, 4, 3), nn.Linear(16, 3)
-        self.body = nn.Sequential(convolution, nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), linear)
-        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
-        self.register_buffer("calls", torch.zeros(()), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.calls += 1
-        return self.body(x) * self.frozen
 
 
 @dataclass(frozen=True)
@@ -79,35 +58,6 @@ def interrupt(epoch: int, batch: int) -> Callable[[Mapping[str, float]], None]:
             raise Stop
 
     return raising
-
-
-def state(net: nn.Module) -> dict[str, Tensor]:
-    return dict(net.named_parameters()) | dict(net.named_buffers())
-
-
-def assert_equal(one: Any, other: Any) -> None:
-    """Equal to the last bit, however deep."""
-    if isinstance(one, Tensor):
-        assert torch.equal(one, other)
-        assert one.dtype == other.dtype
-    elif isinstance(one, Mapping):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal(a, b)
-    else:
-        assert one == other
-
-
-def kept(out: Path) -> dict[str, Any]:
-    return torch.load(out / "checkpoint.pt", weights_only=True)
-
-
-def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in history]
 
 
 # The network given, and the caller's random state.
@@ -329,28 +279,6 @@ def assert_resumed(resumed: Trained, out: Path, whole: tuple[Trained, Path]) -> 
         assert_equal(ours[part], theirs[part])
 
 
-KILLED = """
-import sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from test_train import run
-run(Path(sys.argv[2]), progress=lambda record: print(int(record["epoch"]), int(record["batch"]), flush=True))
-"""
-
-
-def test_resume_after_kill_9(whole: tuple[Trained, Path], tmp_path: Path) -> None:
-    script = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.split() == ["3", "1"]:
-                os.kill(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert 2 <= len(kept(tmp_path)["history"]) < 4
-    assert_resumed(run(tmp_path), tmp_path, whole)
-
-
 def test_a_finished_run_returns_at_once_and_may_be_asked_for_more(tmp_path: Path) -> None:
     run(tmp_path, epochs=2)
     calls: list[Any] = []
@@ -380,7 +308,7 @@ def test_another_runs_folder_names_the_first_difference(tmp_path: Path) -> None:
     with torch.no_grad():
         other.body[0].weight += 1
     for change, difference in (
-        ({"defense": Standard()}, r"the defense is AdversarialTraining\(.*here it is Standard\(\)"),
+        ({"defense": Standard()}, r"the defense is AdversarialTraining\(.*here it is Standard\(temperature=1.0\)"),
         ({"threat": Linf(0.2)}, r"the threat is Linf\(eps=0.1.*here it is Linf\(eps=0.2"),
         ({"threat": Linf(0.1, mask=X[0] > 0.5)}, "the threat is"),
         ({"data": (X, (Y + 1) % 3)}, "the data fingerprint is"),

@@ -10,8 +10,8 @@ from sparring.cli import options as o
 from sparring.cli.exits import guarded
 from sparring.cli.running import Order, fresh
 from sparring.cli.terminal import Terminal
-from sparring.cli.wording import closest, made
-from sparring.errors import InputError
+from sparring.cli.wording import settings as table
+from sparring.named import chosen, made
 
 
 @guarded
@@ -47,10 +47,8 @@ def attack(
     from sparring.attacks import available
     from sparring.evaluation import Rung
 
-    known = available()
-    if name not in known:
-        raise InputError(f"--attack {name!r} is unknown.{closest(name, known)} There are: {', '.join(known)}")
-    rung = Rung(name, made(known[name], name, settings or ()))
+    kind = chosen(available(), name, "--attack")
+    rung = Rung(name, made(kind, table(settings or ()), "--set ", name))
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
     order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet))
     return order.carry_out([rung])

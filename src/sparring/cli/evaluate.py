@@ -10,8 +10,7 @@ from sparring.cli import options as o
 from sparring.cli.exits import guarded
 from sparring.cli.running import Order, fresh
 from sparring.cli.terminal import Terminal
-from sparring.cli.wording import closest
-from sparring.errors import InputError
+from sparring.named import chosen
 
 
 @guarded
@@ -43,8 +42,7 @@ def evaluate(
     """
     from sparring.evaluation import PLANS
 
-    if plan not in PLANS:
-        raise InputError(f"--plan {plan!r} is unknown.{closest(plan, PLANS)} There are: {', '.join(PLANS)}")
+    chosen(PLANS, plan, "--plan")
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
     order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet))
     return order.carry_out(plan)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json as jsons
 from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
 from typing import Annotated, Any
 
 import typer
 
 from sparring.cli.exits import guarded
 from sparring.cli.terminal import Terminal
-from sparring.cli.wording import closest, settable
-from sparring.errors import InputError
+from sparring.named import chosen, settable
 
 Entries = dict[str, dict[str, Any]]
 
 
 @guarded
 def listing(
-    what: Annotated[str | None, typer.Argument(help="attacks, threats, objectives, plans, defenses or models.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="attacks, threats, objectives, plans, defenses, models or recipes.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> int:
-    """List attacks, threats, objectives, plans, defenses and models."""
-    if what is not None and what not in SECTIONS:
-        raise InputError(f"there is no list of {what!r}.{closest(what, SECTIONS)} There are: {', '.join(SECTIONS)}")
+    """List attacks, threats, objectives, plans, defenses, models and recipes."""
+    if what is not None:
+        chosen(SECTIONS, what, "list")
     found = {name: make() for name, make in SECTIONS.items() if what in (None, name)}
     if json:
         print(jsons.dumps(found if what is None else found[what], indent=2))
@@ -31,10 +33,11 @@ def listing(
     terminal = Terminal()
     for section, entries in found.items():
         terminal.say(section, style="bold")
+        width = max(20, *map(len, entries))
         for name, entry in entries.items():
-            terminal.say(f"  {name:<20} {entry['summary']}")
+            terminal.say(f"  {name:<{width}} {entry['summary']}")
             for line in _details(entry):
-                terminal.say(f"  {'':<20} {line}", style="dim")
+                terminal.say(f"  {'':<{width}} {line}", style="dim")
     return 0
 
 
@@ -43,6 +46,10 @@ def _details(entry: dict[str, Any]) -> Iterable[str]:
         yield "  ".join(f"{key}={value}" for key, value in entry["parameters"].items())
     if entry.get("norms"):
         yield f"for {', '.join(entry['norms'])}"
+    if entry.get("promise"):
+        yield f"promises: {entry['promise']}"
+    if entry.get("broken_by"):
+        yield f"broken by: {entry['broken_by']}"
     yield from entry.get("rungs", ())
 
 
@@ -52,9 +59,18 @@ def _summary(thing: Any) -> str:
 
 def _parameters(kind: type[Any]) -> dict[str, str]:
     """Names and defaults, as --set takes them."""
-    made = kind()
-    values = {name: getattr(made, name) for name in settable(kind)}
-    return {name: str(value).lower() if value is None else str(value) for name, value in values.items()}
+    default = kind()
+    return {name: _shown(getattr(default, name)) for name in settable(kind)}
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed; of one with parameters of its own, only those that are not its defaults."""
+    if is_dataclass(value) and not isinstance(value, type):
+        usual = type(value)()
+        kept = {name: getattr(value, name) for name in settable(type(value))}
+        told = (f"{name}={_shown(one)}" for name, one in kept.items() if one != getattr(usual, name))
+        return f"{type(value).__name__}({', '.join(told)})"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _attacks() -> Entries:
@@ -93,13 +109,27 @@ def _plans() -> Entries:
 def _defenses() -> Entries:
     from sparring.defenses import available
 
-    return {name: {"summary": _summary(kind), "parameters": _parameters(kind)} for name, kind in available().items()}
+    return {
+        name: {
+            "summary": _summary(kind),
+            "parameters": _parameters(kind),
+            "promise": kind.promise,
+            "broken_by": kind.broken_by,
+        }
+        for name, kind in available().items()
+    }
 
 
 def _models() -> Entries:
     from sparring.zoo import AVAILABLE
 
     return {f"zoo:{name}": {"summary": _summary(make)} for name, make in AVAILABLE.items()}
+
+
+def _recipes() -> Entries:
+    from sparring.training import recipes
+
+    return {name: {"summary": recipe.about} for name, recipe in recipes().items()}
 
 
 SECTIONS: dict[str, Callable[[], Entries]] = {
@@ -109,4 +139,5 @@ SECTIONS: dict[str, Callable[[], Entries]] = {
     "plans": _plans,
     "defenses": _defenses,
     "models": _models,
+    "recipes": _recipes,
 }

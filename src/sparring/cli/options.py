@@ -1,4 +1,4 @@
-"""The options that attack and evaluate share, each written once, and what is made of them."""
+"""The options that commands share, each written once, and what is made of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparring.cli.wording import closest, numbers
+from sparring.cli.wording import numbers
 from sparring.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ Weights = Annotated[
     str | None, typer.Option(metavar="FILE", rich_help_panel=_MODEL, help="A .safetensors, .pt or .pt2 file.")
 ]
 Trust = Annotated[bool, typer.Option("--trust", rich_help_panel=_MODEL, help="Read weights that could run code.")]
-Data = Annotated[
-    str, typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="digits, or a .npz, idx file or image folder.")
-]
-ThreatText = Annotated[
-    str, typer.Option("--threat", metavar="NORM:SIZE", help="What may move: linf:8/255, l2:0.5, l1:12 or l0:10.")
-]
-Bounds = Annotated[
-    str, typer.Option(metavar="LOW,HIGH", rich_help_panel=_MODEL, help="The lowest and highest valid input.")
-]
+_DATA = typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="digits, or a .npz, idx file or image folder.")
+Data = Annotated[str, _DATA]
+DataGiven = Annotated[str | None, _DATA]  # None leaves it to the recipe; so do the others of that name
+_THREAT = typer.Option("--threat", metavar="NORM:SIZE", help="What may move: linf:8/255, l2:0.5, l1:12 or l0:10.")
+ThreatText = Annotated[str, _THREAT]
+ThreatGiven = Annotated[str | None, _THREAT]
+_BOUNDS = typer.Option(metavar="LOW,HIGH", rich_help_panel=_MODEL, help="The lowest and highest valid input.")
+Bounds = Annotated[str, _BOUNDS]
+BoundsGiven = Annotated[str | None, _BOUNDS]
 Mean = Annotated[
     str | None, typer.Option(metavar="A,B,C", rich_help_panel=_MODEL, help="Subtracted before the network, by channel.")
 ]
@@ -52,7 +52,9 @@ BatchSize = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=_RUN, help="Only the first so many examples.")
 ]
-Seed = Annotated[int, typer.Option(metavar="N", rich_help_panel=_RUN, help="Determines every random number.")]
+_SEED = typer.Option(metavar="N", rich_help_panel=_RUN, help="Determines every random number.")
+Seed = Annotated[int, _SEED]
+SeedGiven = Annotated[int | None, _SEED]
 Out = Annotated[
     str | None, typer.Option(metavar="FOLDER", rich_help_panel=_RUN, help="By default a new folder under runs/.")
 ]
@@ -94,7 +96,7 @@ class Inputs:
         """The network on its device, with its preprocessing."""
         import torch
 
-        from sparring.loading import load_network
+        from sparring.loading import load_network, placed
         from sparring.model import Model
 
         if self.network is None and self.weights is None:
@@ -102,12 +104,7 @@ class Inputs:
         low, high = numbers("--bounds", self.bounds, 2) or (0, 1)
         torch.manual_seed(seed)  # a factory may draw its weights
         net = load_network(self.network, self.weights, trust=self.trust)
-        model = Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std))
-        try:
-            return model.to(self.device)
-        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-            reason = str(error).splitlines()[0]
-            raise InputError(f"--device {self.device!r}: {reason}; sparring doctor lists what there is") from error
+        return placed(Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std)), self.device)
 
     def examples(self) -> Examples:
         """The data."""
@@ -117,9 +114,6 @@ class Inputs:
 
     def moved(self) -> Norm:
         """The threat."""
-        from sparring.threats import THREATS, parse
+        from sparring.threats import parse
 
-        name = self.threat.partition(":")[0].strip().lower()
-        if name not in THREATS and (hint := closest(name, THREATS)):
-            raise InputError(f"--threat {self.threat!r} is unknown.{hint} Write it as linf:8/255")
         return parse(self.threat)

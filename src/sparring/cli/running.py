@@ -84,7 +84,7 @@ class Order:
         if self.folder is not None:
             if self.images:
                 self._export(result, self.folder)
-            terminal.say(f"{self.folder}/: {', '.join(_contents(self.folder))}")
+            terminal.say(f"{self.folder}/: {', '.join(contents(self.folder))}")
         if terminal.json:
             print(json.dumps(records, indent=2))
 
@@ -129,7 +129,8 @@ def fresh(out: str | None, no_save: bool) -> Path | None:
     return next(folder for folder in tries if not folder.exists())
 
 
-def _contents(folder: Path) -> list[str]:
+def contents(folder: Path) -> list[str]:
+    """What is in a folder, files first."""
     paths = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name))
     return [path.name + "/" * path.is_dir() for path in paths if not path.name.startswith(".")]
 

@@ -49,8 +49,11 @@ class Context:
     effort: float = 1.0
     memory: dict[str, Tensor] = field(default_factory=dict, repr=False)
     gather: Callable[[Tensor], Tensor] = field(default=lambda rows: rows, repr=False)
-    _attacked: dict[tuple[Attack, int], Tensor] = field(default_factory=dict, init=False, repr=False)
-    _taught: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
+    # By identity, so each keeps what it was asked about: a tensor that is gone would lend its id to another.
+    _attacked: dict[tuple[Attack, int], tuple[Tensor | None, Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _taught: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
     _looks: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -76,8 +79,8 @@ class Context:
         if key not in self._taught:
             guide = viewed(Model.of(teacher), "eval")
             with torch.no_grad(), isolated(number(self.seed, "teacher", self.epoch, self.step), x.device):
-                self._taught[key] = guide(x)
-        return self._taught[key]
+                self._taught[key] = x, guide(x)
+        return self._taught[key][1]
 
     def adversarial(self, attack: Attack, reference: Tensor | None = None) -> Tensor:
         """(N, …) the strongest examples `attack` finds inside the threat, the network in evaluation mode.
@@ -102,8 +105,8 @@ class Context:
                 seek="strongest",
                 reference=reference,
             )
-            self._attacked[key] = attack.on(viewed(self.model, "eval"), problem).x
-        return self._attacked[key]
+            self._attacked[key] = reference, attack.on(viewed(self.model, "eval"), problem).x
+        return self._attacked[key][1]
 
     def seen(self, x: Tensor, y: Tensor | None = None) -> Seen:
         """Cross-entropy at x (N, …) and its gradient by x, as an attack sees them: one forward, one backward.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparring.errors import InputError
+from sparring.errors import InputError, closest
 from sparring.objectives.cross_entropy import cross_entropy
 from sparring.objectives.divergence import divergence, kl
 from sparring.objectives.dlr import dlr
@@ -29,5 +29,6 @@ def get(objective: str | Objective) -> Objective:
     if not isinstance(objective, str):
         return objective
     if objective not in OBJECTIVES:
-        raise InputError(f"objective {objective!r} is unknown; use one of {', '.join(OBJECTIVES)}, or a function")
+        hint = closest(objective, OBJECTIVES)
+        raise InputError(f"objective {objective!r} is unknown.{hint} Use one of {', '.join(OBJECTIVES)}, or a function")
     return OBJECTIVES[objective]

@@ -71,9 +71,7 @@ def picture(
     height = grid + max(len(panel.examples) for panel in panels) * (high + CAPTION) + MARGIN - GAP
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
-    _write(draw, (MARGIN, MARGIN - 6), title, 28, INK, "la")
-    for number, line in enumerate(caption.splitlines()):
-        _write(draw, (MARGIN, MARGIN + 42 + 24 * number), line, 16, FAINT, "la")
+    _head(draw, title, caption)
     for number, panel in enumerate(panels):
         left = MARGIN + number * (panel_width + GUTTER)
         _write(draw, (left, top), panel.heading, 19, INK, "la")
@@ -82,6 +80,43 @@ def picture(
             _write(draw, (left + column * (wide + GAP) + wide / 2, top + 42), word, 15, FAINT, "ma")
         for row, example in enumerate(panel.examples):
             _row(page, draw, (left, grid + row * (high + CAPTION)), example, factor, bounds)
+    return page
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image (H, W), (1, H, W) or (3, H, W), and what an attack made of it for each of several models."""
+
+    clean: Pixels
+    adversarial: Sequence[Pixels]
+    after: Sequence[Reading]
+
+
+def lineup(
+    headings: Sequence[str],
+    rows: Sequence[Row],
+    title: str,
+    caption: str = "",
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Image.Image:
+    """An example a row: the clean image, then a column for each model with what its adversary found."""
+    wide, high = _cell(rows[0].clean)
+    wide = max(wide, *(round(_font(15).getlength(heading.translate(SPELLED))) for heading in headings))
+    top = MARGIN + 44 + (_lines(caption) * 24 + 14 if caption else 0)
+    grid = top + 36
+    width = max(2 * MARGIN + (1 + len(headings)) * (wide + GAP) - GAP, _least_width(title, caption))
+    page = Image.new("RGB", (width, grid + len(rows) * (high + CAPTION) + MARGIN - GAP), PAPER)
+    draw = ImageDraw.Draw(page)
+    _head(draw, title, caption)
+    for column, heading in enumerate(("clean", *headings)):
+        _write(draw, (MARGIN + column * (wide + GAP) + wide / 2, top + 6), heading, 15, FAINT, "ma")
+    for number, row in enumerate(rows):
+        cells = [(row.clean, None), *zip(row.adversarial, row.after, strict=True)]
+        for column, (pixels, reading) in enumerate(cells):
+            centre = MARGIN + column * (wide + GAP) + wide / 2
+            _tile(
+                page, draw, (centre, grid + number * (high + CAPTION)), image(pixels, bounds), reading, adversarial=True
+            )
     return page
 
 
@@ -129,19 +164,36 @@ def _row(
     grey = (bounds[0] + bounds[1]) / 2
     change = grey + factor * (example.adversarial - example.clean)
     for column, pixels in enumerate((example.clean, change, example.adversarial)):
-        shown = image(pixels, bounds)
-        centre = left + column * (wide + GAP) + wide / 2
-        x = round(centre - shown.width / 2)
-        page.paste(shown, (x, top))
-        fooled = column == 2 and not example.after.right
-        edge = WRONG if fooled else LINE
-        for out in (1, 2, 3) if fooled else (1,):
-            draw.rectangle([x - out, top - out, x + shown.width + out - 1, top + shown.height + out - 1], outline=edge)
+        where = (left + column * (wide + GAP) + wide / 2, top)
         reading = (example.before, None, example.after)[column]
-        if reading:
-            words = f"{reading.label} · {_sure(reading.confidence)}"
-            where = (centre, top + shown.height + 9)
-            _write(draw, where, words, 16, RIGHT if reading.right else WRONG, "ma")
+        _tile(page, draw, where, image(pixels, bounds), reading, adversarial=column == 2)
+
+
+def _tile(
+    page: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    where: tuple[float, int],
+    shown: Image.Image,
+    reading: Reading | None,
+    adversarial: bool,
+) -> None:
+    """An image below the middle of its top edge, framed in red where it fools the model, and the reading below."""
+    centre, top = where
+    x = round(centre - shown.width / 2)
+    page.paste(shown, (x, top))
+    fooled = adversarial and reading is not None and not reading.right
+    for out in (1, 2, 3) if fooled else (1,):
+        edge = [x - out, top - out, x + shown.width + out - 1, top + shown.height + out - 1]
+        draw.rectangle(edge, outline=WRONG if fooled else LINE)
+    if reading:
+        words = f"{reading.label} · {_sure(reading.confidence)}"
+        _write(draw, (centre, top + shown.height + 9), words, 16, RIGHT if reading.right else WRONG, "ma")
+
+
+def _head(draw: ImageDraw.ImageDraw, title: str, caption: str) -> None:
+    _write(draw, (MARGIN, MARGIN - 6), title, 28, INK, "la")
+    for number, line in enumerate(caption.splitlines()):
+        _write(draw, (MARGIN, MARGIN + 42 + 24 * number), line, 16, FAINT, "la")
 
 
 def _sure(confidence: float) -> str:

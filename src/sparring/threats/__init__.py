@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparring.errors import InputError
+from sparring.errors import InputError, closest
 from sparring.threats.ball import Ball, Norm
 from sparring.threats.l0 import L0
 from sparring.threats.l1 import L1
@@ -23,7 +23,8 @@ def parse(text: str) -> Norm:
     name, _, radius = text.partition(":")
     norm = THREATS.get(name.strip().lower())
     if norm is None:
-        raise InputError(f"threat {text!r} is unknown; use one of {', '.join(THREATS)}, such as linf:8/255")
+        hint = closest(name.strip(), THREATS)
+        raise InputError(f"threat {text!r} is unknown.{hint} Use one of {', '.join(THREATS)}, such as linf:8/255")
     if not radius:
         return norm()
     try:

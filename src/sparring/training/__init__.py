@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from sparring.training.augmentation import Augmentation, Cutout, Flip, PadCrop
 from sparring.training.loop import Trained, train
+from sparring.training.optimizers import SGD, Adam, AdamW
+from sparring.training.recipe import Recipe, recipes
 from sparring.training.run import TrainingAlarm
 from sparring.training.schedules import Cosine, Linear, Milestones, OneCycle, Schedule
 
 __all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
     "Augmentation",
     "Cosine",
     "Cutout",
@@ -16,8 +21,10 @@ __all__ = [
     "Milestones",
     "OneCycle",
     "PadCrop",
+    "Recipe",
     "Schedule",
     "Trained",
     "TrainingAlarm",
+    "recipes",
     "train",
 ]

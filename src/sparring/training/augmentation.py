@@ -87,6 +87,13 @@ class Cutout:
         return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], self.fill)
 
 
+AUGMENTATIONS: dict[str, type[Flip] | type[PadCrop] | type[Cutout]] = {
+    "flip": Flip,
+    "pad-crop": PadCrop,
+    "cutout": Cutout,
+}
+
+
 def augmented(x: Tensor, augmentations: Sequence[Augmentation], draws: Draws, index: Tensor, step: int) -> Tensor:
     """x (N, C, H, W) after all augmentations in turn, each with a stream of its own: its type's name and position.
 

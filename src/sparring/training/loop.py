@@ -144,21 +144,31 @@ def _train(
     out: Path | None,
     resume: bool,
     progress: Callable[[Record], None] | None,
+    teaching: bool = False,
 ) -> Trained:
     check(net, examples, defense, threat, settings, processes)
 
+    taught: list[Defense] = []
+
     def educate(lesson: Defense) -> nn.Module:
         """A teacher: new weights, the same recipe, a folder of its own."""
+        if lesson not in taught:
+            taught.append(lesson)
+        name = f"teacher-{taught.index(lesson) + 1}" if lesson != taught[0] else "teacher"
         young = replace(settings, seed=number(settings.seed, "teacher"))
-        place = out / "teacher" if out is not None else None
+        place = out / name if out is not None else None
         told = (lambda record: progress({**record, "teacher": 1.0})) if progress is not None else None
-        return _train(_renewed(net, young.seed), examples, lesson, threat, young, processes, place, resume, told).model
+        return _train(
+            _renewed(net, young.seed), examples, lesson, threat, young, processes, place, resume, told, True
+        ).model
 
     defense = prepared(defense, educate)
     if not any(part.teaches for part in nested(defense)):
         defense = Standard() + defense
     run = Run.begun(net, examples, defense, threat, settings, processes)
-    folder = Folder(out, run.header(), resume) if out is not None else None
+    # Who has learned from a teacher cannot go on with one that has learned more.
+    ends = {"epochs": str(settings.epochs)} if teaching else {}
+    folder = Folder(out, run.header() | ends, resume) if out is not None else None
     if folder and (state := folder.restore()):
         run.restore(state)
         if run.done > settings.epochs:
@@ -169,8 +179,10 @@ def _train(
         for record in run.epoch(run.done + 1):
             if record["batch"] == record["batches"]:
                 record = {**record, **run.finish(record)}
-                if folder and processes.leads:
-                    folder.save(run.state(), run.kept)
+                if folder:
+                    if processes.leads:
+                        folder.save(run.state(), run.kept)
+                    processes.meet()  # who goes on to resume from the folder must find it there
             if progress:
                 progress({**record, "epochs": settings.epochs})
     return Trained(run.trained(), run.history, run.best_epoch, run.alarms)

@@ -6,6 +6,7 @@ backward; no wrapper stands around the network, so attacks ask it as they always
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,11 @@ class Processes:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            distributed.barrier()
+
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
@@ -67,10 +73,14 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if distributed.is_available() and distributed.is_initialized():
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        try:
-            yield Processes(distributed.get_rank(), distributed.get_world_size())
-        finally:
-            distributed.destroy_process_group()
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        # It stays for the next training: a second group would find the addresses of the first, and wait for ever.
+        atexit.register(_leave)
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
     else:
         yield Processes()
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -112,7 +112,7 @@ class Run:
         """The same at the best epoch."""
         if self.best is None:
             return self.latest
-        twin = copy.deepcopy(self.latest)
+        twin = copied(self.latest)
         fill(twin, self.best)
         return twin
 
@@ -234,10 +234,10 @@ class Run:
                 gather=self.processes.gather,
             )
             self.defense.learn(context, learner)
-        hits = torch.stack([share.sum() for share in context.accuracy()]).double().cpu()
-        self.processes.add([hits])
+        hits = torch.stack([share.sum() for share in context.accuracy()])
+        self.processes.add([hits])  # on its device: NCCL knows no other
         loss = sum(learner.losses) / max(1, len(learner.losses))
-        return torch.cat([torch.tensor([loss * len(index)], dtype=torch.float64), hits])
+        return torch.cat([torch.tensor([loss * len(index)], dtype=torch.float64), hits.cpu().double()])
 
     def finish(self, last: Record) -> Record:
         """After the last batch of an epoch: look, compare, record; returns what is recorded."""
@@ -250,7 +250,10 @@ class Run:
             seed = number(self.settings.seed, "watch")
             sight = self.watch.look(Model.of(self.latest), self.processes, seed)
             record |= sight
-            for alarm in self.watch.alarms([*self.history, record], last["attacked"]):
+            # While the radius still grows, what is learned from is easier than what is watched.
+            radius, before = self.settings.radius, (last["epoch"] - 1) / self.settings.epochs
+            attacked = last["attacked"] if radius is None or radius(before) >= 0.9 else math.nan
+            for alarm in self.watch.alarms([*self.history, record], attacked):
                 self._sound(f"epoch {record['epoch']:g}: {alarm}")
             if self.watch.held_out and not any(_merit(earlier) >= _merit(record) for earlier in self.history):
                 self.best = {name: value.clone() for name, value in tensors(self.latest).items()}

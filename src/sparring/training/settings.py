@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -64,7 +65,7 @@ class Settings:
             )
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; use 'float32' or 'bfloat16'")
-        if self.validation < 0 or (self.validation >= 1 and self.validation != int(self.validation)):
+        if not 0 <= self.validation < math.inf or (self.validation >= 1 and self.validation != int(self.validation)):
             raise InputError(f"validation is {self.validation!r}; give a share in [0, 1), or how many examples")
         if self.patience is not None and not self.validation:
             raise InputError(

@@ -98,3 +98,32 @@ class WideResNet(_Residual):
         if count < 1 or rest:
             raise InputError(f"depth={depth} does not divide into three stages: use 6n + 4, as in 10, 16, 28 or 34")
         super().__init__(16, [(16 * widen, count), (32 * widen, count), (64 * widen, count)], in_channels, classes)
+
+
+class SmallResNet(nn.Module):
+    """A residual network that a processor can train: two convolutions bring (N, in_channels, 32, 32) to 8x8.
+
+    A 4x4 convolution of `stem` channels and stride 2, a 3x3 one of `width` channels and stride 2, `blocks` of
+    pre-activation blocks at that resolution, the mean over each quarter of the image, a linear head.
+
+    Raises InputError when an argument is not positive.
+    """
+
+    def __init__(
+        self, stem: int = 48, width: int = 128, blocks: int = 2, in_channels: int = 3, classes: int = 10
+    ) -> None:
+        super().__init__()
+        require_positive(stem=stem, width=width, blocks=blocks, in_channels=in_channels, classes=classes)
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, stem, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(stem),
+            nn.ReLU(),
+            nn.Conv2d(stem, width, 3, stride=2, padding=1, bias=False),
+        )
+        self.blocks = nn.Sequential(*[PreActBlock(width, width) for _ in range(blocks)])
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.blocks(self.stem(x))).relu())
+        return logits
