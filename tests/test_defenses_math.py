@@ -459,8 +459,10 @@ def test_ard() -> None:
 
 
 def test_hat() -> None:
-    net, helper = relu(FEATURES, CLASSES).double(), pair()[1]
-    context = posed(net, Linf(0.2))
+    helper = linear(FEATURES, CLASSES, seed=1).double()
+    with torch.no_grad():
+        helper[1].bias.copy_(-helper[1].weight @ X.mean(0))
+    context = posed(relu(FEATURES, CLASSES).double(), Linf(0.2))
     moved = context.adversarial(KL)
     z, attacked, far = answers(context, X, moved, X + 2.0 * (moved - X))
     said = helper(moved).argmax(1)

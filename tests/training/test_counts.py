@@ -230,6 +230,8 @@ def test_what_another_tensor_was_asked_about_is_not_answered_for_it() -> None:
     said = [context.judged(X * scale) for scale in (0.1, 0.5, 0.9)]
     for logits, scale in zip(said, (0.1, 0.5, 0.9), strict=True):
         assert torch.equal(logits, net(X * scale))
-    away = [context.adversarial(KL, reference=9 * torch.eye(3)[k].expand(ROWS, 3)) for k in range(3)]
-    assert not torch.equal(away[0], away[1])
-    assert not torch.equal(away[1], away[2])
+    references = 9 * torch.eye(3)[:, None].expand(3, ROWS, 3)
+    for _ in range(4):
+        away = [context.adversarial(KL, reference=reference.clone()) for reference in references]
+        assert not torch.equal(away[0], away[1])
+        assert not torch.equal(away[1], away[2])

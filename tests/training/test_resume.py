@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from runs import Net, assert_equal, exits, kept, state, without_seconds
@@ -55,7 +56,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     threat: Threat = THREAT
     teaching: bool = False  # whether it is the teacher's batch
-    writing: bool = False  # whether it is killed not after the batch, but halfway through the checkpoint of that epoch
+    writing: str = ""  # "checkpoint" or "network": it is killed not after the batch, but while it writes that
 
 
 AT = AdversarialTraining(PGD(steps=2))
@@ -63,7 +64,8 @@ CASES = {
     "adversarial": Case(AT),
     "adversarial-everything": Case(AT, settings=EVERYTHING),
     "adversarial-in-the-first-epoch": Case(AT, epoch=1, settings=EVERYTHING),
-    "adversarial-writing-the-checkpoint": Case(AT, settings=EVERYTHING, writing=True),
+    "adversarial-writing-the-checkpoint": Case(AT, settings=EVERYTHING, writing="checkpoint"),
+    "adversarial-writing-the-network-of-the-last-epoch": Case(AT, epoch=4, writing="network"),
     "trades": Case(TRADES(attack=KL), settings=EVERYTHING),
     "trades-and-a-penalty-in-l2": Case(
         TRADES(attack=KL) + 0.1 * InputGradient(), settings={"optimizer": MOMENTUM, "clip": 1.0}, threat=L2(0.5)
@@ -101,8 +103,10 @@ def run_until_killed(name: str, folder: str) -> None:
 
     def progress(record: Mapping[str, float]) -> None:
         if (record["epoch"], record["batch"], "teacher" in record) == (case.epoch, case.batch, case.teaching):
-            if case.writing:
+            if case.writing == "checkpoint":
                 torch.save = write_half
+            elif case.writing == "network":
+                safetensors.torch.save = kill
             else:
                 kill()
 

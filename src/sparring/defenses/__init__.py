@@ -1,80 +1,78 @@
-"""The defenses: small frozen values that say what a network learns from. One defense, one registry line.
+"""The defenses: small frozen values that say what a network learns from. One defense is one registry line.
 
-They add and scale, TRADES() + 0.1 * InputGradient(), and AWP wraps one. `sp.train` trains with them.
+They add and scale, TRADES() + 0.1 * InputGradient(), and AWP wraps one. `sp.train` trains with them. Classes are
+imported on first use, so that their names can be listed without torch.
 """
 
 from __future__ import annotations
 
-from sparring.defenses.adversarial import AdversarialTraining
-from sparring.defenses.awp import AWP
-from sparring.defenses.context import Context
-from sparring.defenses.curvature import CURE
-from sparring.defenses.defense import Defense, Learner
-from sparring.defenses.distillation import Distillation
-from sparring.defenses.free import FreeAT
-from sparring.defenses.grad_align import GradAlign
-from sparring.defenses.hat import HAT
-from sparring.defenses.input_gradient import InputGradient
-from sparring.defenses.jacobian import Jacobian
-from sparring.defenses.liet import LIET
-from sparring.defenses.local_linearity import LocalLinearity
-from sparring.defenses.logit_pairing import LogitPairing
-from sparring.defenses.mart import MART
-from sparring.defenses.robust_distillation import ARD, RobustDistillation
-from sparring.defenses.single_step import FGSMRS, NFGSM
-from sparring.defenses.standard import Standard
-from sparring.defenses.trades import TRADES
+import importlib
+from typing import TYPE_CHECKING, Any
 
-REGISTRY: dict[str, type[Defense]] = {
-    "standard": Standard,
-    "adversarial_training": AdversarialTraining,
-    "trades": TRADES,
-    "mart": MART,
-    "hat": HAT,
-    "awp": AWP,
-    "free_at": FreeAT,
-    "fgsm_rs": FGSMRS,
-    "n_fgsm": NFGSM,
-    "liet": LIET,
-    "grad_align": GradAlign,
-    "input_gradient": InputGradient,
-    "jacobian": Jacobian,
-    "local_linearity": LocalLinearity,
-    "cure": CURE,
-    "logit_pairing": LogitPairing,
-    "distillation": Distillation,
-    "robust_distillation": RobustDistillation,
-    "ard": ARD,
+if TYPE_CHECKING:
+    from sparring.defenses.adversarial import AdversarialTraining as AdversarialTraining
+    from sparring.defenses.awp import AWP as AWP
+    from sparring.defenses.context import Context as Context
+    from sparring.defenses.curvature import CURE as CURE
+    from sparring.defenses.defense import Defense as Defense
+    from sparring.defenses.defense import Learner as Learner
+    from sparring.defenses.distillation import Distillation as Distillation
+    from sparring.defenses.free import FreeAT as FreeAT
+    from sparring.defenses.grad_align import GradAlign as GradAlign
+    from sparring.defenses.hat import HAT as HAT
+    from sparring.defenses.input_gradient import InputGradient as InputGradient
+    from sparring.defenses.jacobian import Jacobian as Jacobian
+    from sparring.defenses.liet import LIET as LIET
+    from sparring.defenses.local_linearity import LocalLinearity as LocalLinearity
+    from sparring.defenses.logit_pairing import LogitPairing as LogitPairing
+    from sparring.defenses.mart import MART as MART
+    from sparring.defenses.robust_distillation import ARD as ARD
+    from sparring.defenses.robust_distillation import RobustDistillation as RobustDistillation
+    from sparring.defenses.single_step import FGSMRS as FGSMRS
+    from sparring.defenses.single_step import NFGSM as NFGSM
+    from sparring.defenses.standard import Standard as Standard
+    from sparring.defenses.trades import TRADES as TRADES
+
+REGISTRY = {
+    "standard": "sparring.defenses.standard:Standard",
+    "adversarial_training": "sparring.defenses.adversarial:AdversarialTraining",
+    "trades": "sparring.defenses.trades:TRADES",
+    "mart": "sparring.defenses.mart:MART",
+    "hat": "sparring.defenses.hat:HAT",
+    "awp": "sparring.defenses.awp:AWP",
+    "free_at": "sparring.defenses.free:FreeAT",
+    "fgsm_rs": "sparring.defenses.single_step:FGSMRS",
+    "n_fgsm": "sparring.defenses.single_step:NFGSM",
+    "liet": "sparring.defenses.liet:LIET",
+    "grad_align": "sparring.defenses.grad_align:GradAlign",
+    "input_gradient": "sparring.defenses.input_gradient:InputGradient",
+    "jacobian": "sparring.defenses.jacobian:Jacobian",
+    "local_linearity": "sparring.defenses.local_linearity:LocalLinearity",
+    "cure": "sparring.defenses.curvature:CURE",
+    "logit_pairing": "sparring.defenses.logit_pairing:LogitPairing",
+    "distillation": "sparring.defenses.distillation:Distillation",
+    "robust_distillation": "sparring.defenses.robust_distillation:RobustDistillation",
+    "ard": "sparring.defenses.robust_distillation:ARD",
 }
-
-__all__ = [
-    "ARD",
-    "AWP",
-    "CURE",
-    "FGSMRS",
-    "HAT",
-    "LIET",
-    "MART",
-    "NFGSM",
-    "REGISTRY",
-    "TRADES",
-    "AdversarialTraining",
-    "Context",
-    "Defense",
-    "Distillation",
-    "FreeAT",
-    "GradAlign",
-    "InputGradient",
-    "Jacobian",
-    "Learner",
-    "LocalLinearity",
-    "LogitPairing",
-    "RobustDistillation",
-    "Standard",
-    "available",
-]
+_SHARED = (
+    "sparring.defenses.context:Context",
+    "sparring.defenses.defense:Defense",
+    "sparring.defenses.defense:Learner",
+)
 
 
 def available() -> dict[str, type[Defense]]:
     """Every registered defense by name; call a class without arguments for its defaults."""
-    return dict(REGISTRY)
+    return {name: _load(home) for name, home in REGISTRY.items()}
+
+
+def _load(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def __getattr__(name: str) -> Any:
+    for home in (*REGISTRY.values(), *_SHARED):
+        if home.endswith(f":{name}"):
+            return _load(home)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,10 +52,11 @@ class Folder:
 
     def save(self, state: dict[str, Any], network: nn.Module) -> None:
         """Replace the checkpoint; a crash at any moment leaves the old one or the new one, whole."""
-        with replacing(self.checkpoint) as file:
-            torch.save({"header": self.header, **state}, file)
+        # The checkpoint comes last: where it says that a run is finished, so are the other files.
         self._tell(state["history"], network)
         self._board(state["history"][-1])
+        with replacing(self.checkpoint) as file:
+            torch.save({"header": self.header, **state}, file)
 
     def restore(self) -> dict[str, Any] | None:
         """What was saved at the last finished epoch; None for a new run.
