@@ -99,6 +99,7 @@ def test_loss_is_reproducible(defense: Defense) -> None:
     assert torch.equal(defense.loss(context(network())), defense.loss(context(network())))
 
 
+@pytest.mark.filterwarnings("ignore::sparring.training.TrainingAlarm")  # twelve examples of noise
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_trains(defense: Defense) -> None:
     trained = train(network(), (X, Y), defense, Linf(EPS), epochs=8, batch_size=6, lr=0.01)

@@ -172,7 +172,7 @@ def test_the_sensitive_step_of_liet_is_shared_with_what_it_learns_from() -> None
         (Standard() + Jacobian(projections=3), 1, 0),
         (Standard() + Jacobian() + InputGradient() + CURE(), 2, 0),
         (Standard() + LocalLinearity(steps=2), 2, 3),
-        (GradAlign(), 2, 1),
+        (GradAlign(), 1, 2),
         (TRADES() + 0.1 * InputGradient(), 2, 11),
         (TRADES() + 0.1 * InputGradient() + 0.1 * Jacobian(), 2, 11),
     ],
@@ -182,6 +182,15 @@ def test_penalties_share_the_clean_forward_and_its_slope(defense: Defense, forwa
     found = passes(defense)
     assert found["train forward"] == forwards
     assert found.get("eval forward", 0) == looks
+
+
+@pytest.mark.parametrize("defense", [NFGSM(), FGSMRS(), GradAlign(), LIET(), Standard() + LocalLinearity()], ids=repr)
+def test_the_weights_of_awp_move_after_the_attack_which_is_not_run_again(defense: Defense) -> None:
+    alone, wrapped = passes(defense), passes(AWP(defense))
+    # GradAlign's penalty is no attack, and is asked anew.
+    again = 1 if isinstance(defense, GradAlign) else 0
+    assert wrapped["eval forward"] == alone["eval forward"] + again
+    assert wrapped["train forward"] == 2 * alone["train forward"]
 
 
 def test_training_itself_shares_the_clean_forward_with_a_penalty() -> None:

@@ -24,6 +24,9 @@ REGISTRY = {
     "carlini_wagner": "sparring.attacks.carlini_wagner:CarliniWagner",
 }
 
+_SHARED = ("sparring.attacks.attack:Attack",)
+__all__ = ["REGISTRY", "available", *(home.partition(":")[2] for home in (*REGISTRY.values(), *_SHARED))]
+
 
 def available() -> dict[str, type[Attack]]:
     """Every registered attack by name; call a class without arguments for its defaults."""
@@ -36,7 +39,11 @@ def _load(home: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    for home in (*REGISTRY.values(), "sparring.attacks.attack:Attack"):
+    for home in (*REGISTRY.values(), *_SHARED):
         if home.endswith(f":{name}"):
             return _load(home)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

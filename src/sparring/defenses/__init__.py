@@ -59,6 +59,7 @@ _SHARED = (
     "sparring.defenses.defense:Defense",
     "sparring.defenses.defense:Learner",
 )
+__all__ = ["REGISTRY", "available", *(home.partition(":")[2] for home in (*REGISTRY.values(), *_SHARED))]
 
 
 def available() -> dict[str, type[Defense]]:
@@ -76,3 +77,7 @@ def __getattr__(name: str) -> Any:
         if home.endswith(f":{name}"):
             return _load(home)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -49,11 +49,7 @@ class Context:
     effort: float = 1.0
     memory: dict[str, Tensor] = field(default_factory=dict, repr=False)
     gather: Callable[[Tensor], Tensor] = field(default=lambda rows: rows, repr=False)
-    # By identity, so each keeps what it was asked about: a tensor that is gone would lend its id to another.
-    _attacked: dict[tuple[Attack, int], tuple[Tensor | None, Tensor]] = field(
-        default_factory=dict, init=False, repr=False
-    )
-    _taught: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[Hashable, Tensor] = field(default_factory=dict, init=False, repr=False)
     _looks: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -69,18 +65,28 @@ class Context:
         """(N,) against the classes, smoothed as the training asks."""
         return functional.cross_entropy(logits, self.y, reduction="none", label_smoothing=self.label_smoothing)
 
+    def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` gives, made when `key` is first asked for: terms share it, and AWP does not repeat it.
+
+        A key holds the tensors it depends on, by identity, and so keeps them from being replaced by others.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def judged(self, x: Tensor) -> Tensor:
         """(N, K) logits of x in evaluation mode, without gradients, as an attack sees them."""
         return self.taught(self.model, x)
 
     def taught(self, teacher: nn.Module, x: Tensor) -> Tensor:
         """(N, K) logits of x that another network gives, in evaluation mode, without gradients."""
-        key = (id(teacher), id(x))
-        if key not in self._taught:
-            guide = viewed(Model.of(teacher), "eval")
+
+        def ask() -> Tensor:
             with torch.no_grad(), isolated(number(self.seed, "teacher", self.epoch, self.step), x.device):
-                self._taught[key] = x, guide(x)
-        return self._taught[key][1]
+                logits: Tensor = viewed(Model.of(teacher), "eval")(x)
+                return logits
+
+        return self.once(("taught", teacher, x), ask)
 
     def adversarial(self, attack: Attack, reference: Tensor | None = None) -> Tensor:
         """(N, …) the strongest examples `attack` finds inside the threat, the network in evaluation mode.
@@ -89,11 +95,11 @@ class Context:
         """
         if reference is None and getattr(attack, "objective", None) in ("kl", kl):
             reference = self.judged(self.x)
-        key = (attack, id(reference))
-        if key not in self._attacked:
-            steps = getattr(attack, "steps", 1)
-            if self.effort < 1 and steps > 1:
-                attack = replace(attack, steps=max(1, round(self.effort * steps)))  # type: ignore[call-arg]
+        steps = getattr(attack, "steps", 1)
+        if self.effort < 1 and steps > 1:
+            attack = replace(attack, steps=max(1, round(self.effort * steps)))  # type: ignore[call-arg]
+
+        def found() -> Tensor:
             assert self.threat is not None  # Defense.check saw to it
             problem = pose(
                 self.x,
@@ -105,8 +111,9 @@ class Context:
                 seek="strongest",
                 reference=reference,
             )
-            self._attacked[key] = reference, attack.on(viewed(self.model, "eval"), problem).x
-        return self._attacked[key][1]
+            return attack.on(viewed(self.model, "eval"), problem).x
+
+        return self.once(("adversarial", attack, reference), found)
 
     def seen(self, x: Tensor, y: Tensor | None = None) -> Seen:
         """Cross-entropy at x (N, …) and its gradient by x, as an attack sees them: one forward, one backward.
@@ -134,10 +141,9 @@ class Context:
         return slope
 
     def renewed(self) -> Context:
-        """The same batch with its attacks and teachers, but no forwards: the weights have moved since."""
+        """The same batch with all that was made `once`, but no forwards: the weights have moved since."""
         fresh = replace(self)
-        fresh._attacked.update(self._attacked)
-        fresh._taught.update(self._taught)
+        fresh._made.update(self._made)
         return fresh
 
     @cached_property

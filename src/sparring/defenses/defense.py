@@ -168,6 +168,20 @@ def prepared(defense: Defense, educate: Callable[[Defense], nn.Module]) -> Defen
     return replace(defense, **changed) if changed else defense
 
 
+def grounded(defense: Defense, ground: Defense) -> Defense:
+    """A defense that teaches classes: itself, or where it is penalties alone, they on `ground`."""
+    if any(part.teaches for part in nested(defense)):
+        return defense
+    if type(defense).learn is Defense.learn:
+        return ground + defense
+    inner = {
+        field.name: grounded(value, ground)
+        for field in fields(defense)
+        if isinstance(value := getattr(defense, field.name), Defense)
+    }
+    return replace(defense, **inner)
+
+
 def check_loss(defense: Defense, use: str) -> None:
     """Raises InputError for a defense that is more than a loss, and so cannot be a part of one."""
     if not isinstance(defense, Defense):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparring.defenses.context import Context
+from sparring.defenses.context import Context, viewed
 from sparring.defenses.defense import Defense, check_positive
+from sparring.problem import Region
 from sparring.rows import column
 
 
@@ -32,9 +33,14 @@ class GradAlign(Defense):
 
     def loss(self, context: Context) -> Tensor:
         region, x = context.region, context.x.detach()
-        slope = context.seen(x).gradient
-        moved = region.project(x + column(region.reach, x) * region.steepest(slope, x))
+        slope = context.once(self, lambda: context.seen(x).gradient)
+        moved = context.once((self, "moved"), lambda: self._step(region, x, slope))
         near = region.sample(context.draws("grad align"), context.index, 0).requires_grad_(True)
-        (other,) = torch.autograd.grad(context.cross_entropy(context.logits(near)).sum(), near, create_graph=True)
+        # Evaluation mode for both slopes: BatchNorm's training statistics would turn one against the other.
+        logits = viewed(context.model, "eval")(near)
+        (other,) = torch.autograd.grad(context.cross_entropy(logits).sum(), near, create_graph=True)
         apart = 1 - functional.cosine_similarity(slope.flatten(1), other.flatten(1), dim=1)
         return context.cross_entropy(context.logits(moved)) + self.strength * apart
+
+    def _step(self, region: Region, x: Tensor, slope: Tensor) -> Tensor:
+        return region.project(x + column(region.reach, x) * region.steepest(slope, x))

@@ -36,7 +36,7 @@ class LIET(Defense):
 
     def loss(self, context: Context) -> Tensor:
         region = context.region
-        start = self._start(context).requires_grad_(True)
+        start = context.once(self, lambda: self._start(context)).detach().requires_grad_(True)
         before = context.logits(start)
         (slope,) = torch.autograd.grad(self._smoothed(before, context).sum(), start, retain_graph=True)
         step = column(region.reach, start) * region.steepest(slope, start.detach())

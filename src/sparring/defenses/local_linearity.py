@@ -35,7 +35,7 @@ class LocalLinearity(Defense):
             raise InputError(f"LocalLinearity has steps={self.steps!r}; give a whole number of at least 1")
 
     def loss(self, context: Context) -> Tensor:
-        moved = self.bent(context)
+        moved = context.once(self, lambda: self.bent(context))
         here, there = (context.cross_entropy(context.logits(x)) for x in (context.sensitive(), moved))
         rise = ((moved - context.x.detach()) * context.slope).flatten(1).sum(1)
         return self.curved * (there - here - rise).abs() + self.steep * rise.abs()

@@ -31,7 +31,8 @@ class FGSMRS(Defense):
         check_positive(self, noise=self.noise, step=self.step)
 
     def loss(self, context: Context) -> Tensor:
-        return context.cross_entropy(context.logits(self.moved(context)))
+        moved = context.once(self, lambda: self.moved(context))
+        return context.cross_entropy(context.logits(moved))
 
     def moved(self, context: Context) -> Tensor:
         """(N, …) the examples learned from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from sparring.data import Examples, load
 from sparring.defenses.context import number, viewed
-from sparring.defenses.defense import Defense, nested, prepared, teachers
+from sparring.defenses.defense import Defense, grounded, nested, prepared, teachers
 from sparring.defenses.standard import Standard
 from sparring.draws import isolated
 from sparring.errors import InputError, ResumeError
@@ -148,23 +149,22 @@ def _train(
 ) -> Trained:
     check(net, examples, defense, threat, settings, processes)
 
-    taught: list[Defense] = []
+    taught: dict[Defense, nn.Module] = {}
 
     def educate(lesson: Defense) -> nn.Module:
         """A teacher: new weights, the same recipe, a folder of its own."""
-        if lesson not in taught:
-            taught.append(lesson)
-        name = f"teacher-{taught.index(lesson) + 1}" if lesson != taught[0] else "teacher"
+        if lesson in taught:
+            return taught[lesson]
+        name = f"teacher-{len(taught) + 1}" if taught else "teacher"
         young = replace(settings, seed=number(settings.seed, "teacher"))
         place = out / name if out is not None else None
         told = (lambda record: progress({**record, "teacher": 1.0})) if progress is not None else None
-        return _train(
-            _renewed(net, young.seed), examples, lesson, threat, young, processes, place, resume, told, True
-        ).model
+        pupil = _renewed(net, young.seed)
+        done = _train(pupil, examples, lesson, threat, young, processes, place, resume, told, teaching=True)
+        taught[lesson] = done.model
+        return done.model
 
-    defense = prepared(defense, educate)
-    if not any(part.teaches for part in nested(defense)):
-        defense = Standard() + defense
+    defense = grounded(prepared(defense, educate), Standard())
     run = Run.begun(net, examples, defense, threat, settings, processes)
     # Who has learned from a teacher cannot go on with one that has learned more.
     ends = {"epochs": str(settings.epochs)} if teaching else {}
@@ -207,10 +207,9 @@ def check(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise InputError("net has no weights that require a gradient: there is nothing to train")
-    if min(settings.batch_size, len(examples.x)) < 2 * processes.world and processes.world > 1:
-        raise InputError(
-            f"batch_size {settings.batch_size} is too small for {processes.world} processes; give 2 rows each"
-        )
+    rows = len(examples.x)
+    if (smallest := rows // math.ceil(rows / settings.batch_size)) < processes.world:
+        raise InputError(f"batches of {smallest} leave some of {processes.world} processes nothing; raise batch_size")
     device = weights[0].device
     first = examples.x[:1].to(device)
     if threat is not None:

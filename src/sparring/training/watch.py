@@ -91,7 +91,7 @@ def parted(examples: Examples, share: float, threat: Threat | None, seed: int) -
         InputError: so many are held out that none are left.
     """
     rows = len(examples.x)
-    count = int(share) if share >= 1 else math.ceil(share * rows)
+    count = int(share) if share >= 1 else math.ceil(share * rows - 1e-6)
     if count >= rows:
         raise InputError(f"validation={share:g} holds {count} of {rows} examples out; leave some to learn from")
     order = Draws(seed, ("validation",)).uniform(torch.arange(rows), 0, ()).argsort(stable=True)
