@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sparring.defenses import available
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- example: (\S+) -->\n)?```python\n(.*?)```", re.DOTALL)
@@ -30,6 +32,14 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_of_the_defenses_says_of_each_what_the_class_says() -> None:
+    page = (ROOT / "docs/defenses.md").read_text()
+    for kind in available().values():
+        row = re.search(rf"^\| `{kind.__name__}` \| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+        assert row, kind
+        assert (row[2], row[3]) == (kind.promise, kind.broken_by)
 
 
 def test_a_new_attack_or_defense_is_one_file_and_one_line_and_the_contract_finds_it(tmp_path: Path) -> None:
