@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import sys
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -431,3 +433,28 @@ def test_adversarial_training_makes_digits_robust() -> None:
         assert (model(test.x).argmax(1) == test.y).float().mean() > 0.9
         robust[type(defense)] = 1 - PGD(steps=20)(model, test.x, test.y, threat).success.float().mean().item()
     assert robust[AdversarialTraining] > robust[Standard] + 0.2
+
+
+def test_tensorboard_is_told_each_epoch_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert Path(folder) == tmp_path / "tensorboard"
+            assert purge_step == 1 + len({epoch for _, _, epoch in told})
+
+        def __enter__(self) -> Writer:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def add_scalar(self, name: str, value: float, epoch: int) -> None:
+            told.append((name, value, epoch))
+
+    board = types.ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    history = train(Net(), (X, Y), Standard(), THREAT, epochs=2, out=tmp_path).history
+    expected = [(name, value, int(r["epoch"])) for r in history for name, value in r.items() if name != "epoch"]
+    assert told == expected

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tomli_w import dumps
 from torch import nn
 
 from sparring.attacks import PGD
@@ -14,7 +15,6 @@ from sparring.defenses import AWP, HAT, TRADES, AdversarialTraining, Distillatio
 from sparring.errors import InputError
 from sparring.training import SGD, Adam, AdamW, Flip, Linear, Milestones, PadCrop, Recipe, recipes, train
 from sparring.training.settings import Settings
-from sparring.training.toml import dumps
 from sparring.zoo import AVAILABLE, SmallCNN
 
 TINY = """

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from tomli_w import dumps
 from torch import nn
 
 from sparring.attacks import Attack
@@ -29,7 +30,6 @@ from sparring.training.augmentation import AUGMENTATIONS
 from sparring.training.optimizers import OPTIMIZERS
 from sparring.training.schedules import SCHEDULES
 from sparring.training.settings import Settings
-from sparring.training.toml import dumps
 
 
 class _Table(BaseModel):
