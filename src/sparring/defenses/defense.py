@@ -59,7 +59,9 @@ class Defense:
         if threat is None:
             raise InputError(f"{type(self).__name__} has threat=None; say what may move, such as sp.Linf(8/255)")
         attack = getattr(self, "attack", None)
-        if isinstance(attack, Attack):
+        if attack is not None:
+            if not isinstance(attack, Attack):
+                raise InputError(f"{type(self).__name__} has attack={attack!r}; pass one such as sp.PGD(steps=10)")
             attack.check(threat)
         elif getattr(threat, "radius", None) is None:
             raise InputError(
