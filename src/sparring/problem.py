@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparring.draws import Draws
 from sparring.errors import InputError
-from sparring.rows import Rows
+from sparring.rows import Rows, column
 
 Seek = Literal["any", "nearest", "strongest"]
 
@@ -82,6 +82,10 @@ class Region(Rows):
         """argmax <gradient, d> over ||d|| <= 1, among the directions in which x can still move."""
         raise NotImplementedError
 
+    def moved(self, x: Tensor, gradient: Tensor, share: float = 1.0) -> Tensor:
+        """x, one steepest step of a share of the reach on; not projected."""
+        return x + column(share * self.reach, x) * self.steepest(gradient, x)
+
     def sample(self, draws: Draws, index: Tensor, step: int) -> Tensor:
         """A random point of ball ∩ range."""
         raise NotImplementedError
@@ -89,6 +93,10 @@ class Region(Rows):
     def resized(self, radius: Tensor) -> Self:
         """The same centre and range with another radius (N,)."""
         raise NotImplementedError
+
+    def unbounded(self) -> Self:
+        """The input range alone."""
+        return self.resized(torch.full_like(self.radius, torch.inf))
 
 
 @runtime_checkable

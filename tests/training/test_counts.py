@@ -156,12 +156,12 @@ def test_an_attack_never_asks_for_gradients_of_the_weights() -> None:
 
 def test_the_sensitive_step_of_liet_is_shared_with_what_it_learns_from() -> None:
     # Two looks, both learned from; the first also gives the step, and is passed once more when its weights learn.
-    # Every 20th batch a grey image a class is looked at.
+    # Every 20th batch a grey image a class is looked at, and at first one example, to count the classes.
     often = passes(LIET(), step=1, memory={"liet informed": torch.zeros(3, 1, 4, 4)})
     assert often == counts(train=2, learned=2, both=2)
     assert passes(LIET(), step=1, progress=0.5, memory={"liet informed": torch.zeros(3, 1, 4, 4)}) == often
     first = passes(LIET())
-    assert first["eval forward"] == pytest.approx(1 + 3 / ROWS)
+    assert first["eval forward"] == pytest.approx((1 + 3) / ROWS)
     assert {name: count for name, count in first.items() if name.startswith("train")} == often
 
 

@@ -232,9 +232,14 @@ def test_the_folder_of_another_training_is_refused_and_stays_as_it_is(tmp_path: 
 
 
 def test_what_depends_on_how_far_it_has_come_cannot_be_asked_for_more(tmp_path: Path) -> None:
-    run(tmp_path, defense=AWP(AT), epochs=1)
+    run(tmp_path, defense=AWP(AT, warmup=0.5), epochs=1)
     with pytest.raises(ResumeError, match="the epochs is 1, here it is 2"):
-        run(tmp_path, defense=AWP(AT))
+        run(tmp_path, defense=AWP(AT, warmup=0.5))
+
+
+def test_awp_without_a_warmup_may_be_asked_for_more(tmp_path: Path) -> None:
+    run(tmp_path, defense=AWP(AT), epochs=1)
+    assert len(run(tmp_path, defense=AWP(AT)).history) == 2
 
 
 def test_another_teacher_is_another_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.defenses.adversarial import AdversarialTraining
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, Learner, check_loss, check_positive
+from sparring.defenses.defense import Defense, Learner, check_amounts, check_loss, check_shares
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,17 @@ class AWP(Defense):
     gamma: float = 0.01
     warmup: float = 0.0
     teaches: ClassVar[bool] = False  # what it wraps may
-    paced: ClassVar[bool] = True
     promise: ClassVar[str] = "the defense it wraps, with less robust overfitting: one to two points more"
     broken_by: ClassVar[str] = "what breaks the defense it wraps"
 
     def __post_init__(self) -> None:
-        check_positive(self, gamma=self.gamma, warmup=self.warmup)
+        check_amounts(self, gamma=self.gamma)
+        check_shares(self, warmup=self.warmup)
         check_loss(self.defense, "wrapped in AWP")
+
+    @property
+    def paced(self) -> bool:  # type: ignore[override]
+        return self.warmup > 0
 
     def loss(self, context: Context) -> Tensor:
         return self.defense.loss(context)
@@ -50,7 +54,7 @@ class AWP(Defense):
                 buffer.copy_(before)
             for weight, slope in zip(learner.weights, uphill, strict=True):
                 if weight.ndim > 1:
-                    weight.add_(slope * (self.gamma * weight.norm() / slope.norm().clamp_min(1e-30)))
+                    weight.add_(slope * (self.gamma * weight.norm() / slope.norm().clamp_min(1e-20)))
         try:
             learner.backward(self.loss(context.renewed()))
         finally:

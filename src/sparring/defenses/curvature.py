@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
-from sparring.rows import column
+from sparring.defenses.defense import Defense, check_amounts
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,11 @@ class CURE(Defense):
     broken_by: ClassVar[str] = "AutoAttack, three points below its authors' figure"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength, reach=self.reach)
+        check_amounts(self, strength=self.strength, reach=self.reach)
 
     def loss(self, context: Context) -> Tensor:
         region, x, slope = context.region, context.x.detach(), context.slope
-        h = column(self.reach * region.reach, x) * region.steepest(slope.detach(), x)
-        there = region.resized(torch.full_like(region.radius, torch.inf)).project(x + h).requires_grad_(True)
+        there = region.unbounded().project(region.moved(x, slope.detach(), self.reach)).requires_grad_(True)
         loss = context.cross_entropy(context.logits(there))
         (other,) = torch.autograd.grad(loss.sum(), there, create_graph=True)
         return self.strength * (other - slope).flatten(1).square().sum(1)

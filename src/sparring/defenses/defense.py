@@ -48,7 +48,7 @@ class Defense:
     promise: ClassVar[str] = ""  # what it is for, in a line,
     broken_by: ClassVar[str] = ""  # and what is known to defeat it
     teaches: ClassVar[bool] = True  # False: a penalty, which alone teaches no classes
-    differentiates: ClassVar[bool] = False  # True: the loss holds input gradients and is differentiated through them
+    differentiates: ClassVar[bool] = False  # True: input gradients of its own looks, which torch.compile lacks
     attacked: ClassVar[bool] = False  # True: it needs a threat with a radius
     paced: ClassVar[bool] = False  # True: the loss depends on the share of the training that is done
 
@@ -126,7 +126,7 @@ class Scaled(Defense):
 
     def __post_init__(self) -> None:
         check_loss(self.part, "scaled")
-        check_positive(self, factor=self.factor)
+        check_amounts(self, factor=self.factor)
 
     def loss(self, context: Context) -> Tensor:
         return self.factor * self.part.loss(context)
@@ -192,11 +192,25 @@ def check_loss(defense: Defense, use: str) -> None:
         raise InputError(f"{defense!r} is more than a loss and cannot be {use}; use it on the outside, or alone")
 
 
-def check_positive(defense: Defense, **values: float) -> None:
+def check_amounts(value: object, **amounts: float) -> None:
     """Raises InputError for a parameter that is negative or no finite number."""
-    for name, value in values.items():
-        if not (isinstance(value, int | float) and 0 <= value < math.inf):
-            raise InputError(f"{type(defense).__name__} has {name}={value!r}; give a finite number of at least 0")
+    for name, amount in amounts.items():
+        if not (isinstance(amount, int | float) and 0 <= amount < math.inf):
+            raise InputError(f"{type(value).__name__} has {name}={amount!r}; give a finite number of at least 0")
+
+
+def check_shares(value: object, **shares: float) -> None:
+    """Raises InputError for a parameter that is no number in [0, 1]."""
+    for name, share in shares.items():
+        if not (isinstance(share, int | float) and 0 <= share <= 1):
+            raise InputError(f"{type(value).__name__} has {name}={share!r}; give a number in [0, 1]")
+
+
+def check_counts(value: object, **counts: int) -> None:
+    """Raises InputError for a parameter that is no whole number of at least 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"{type(value).__name__} has {name}={count!r}; give a whole number of at least 1")
 
 
 def check_temperature(defense: Defense, value: float) -> None:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, Learner
-from sparring.errors import InputError
-from sparring.rows import column
+from sparring.defenses.defense import Defense, Learner, check_counts
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ class FreeAT(Defense):
     broken_by: ClassVar[str] = "larger radii and other norms; several points below PGD training"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.replays, int) or self.replays < 1:
-            raise InputError(f"FreeAT has replays={self.replays!r}; give a whole number of at least 1")
+        check_counts(self, replays=self.replays)
 
     def loss(self, context: Context) -> Tensor:
         return context.cross_entropy(context.logits(self._start(context)))
@@ -40,8 +37,7 @@ class FreeAT(Defense):
             learner.backward(context.cross_entropy(context.logits(at)))
             learner.update()
             assert at.grad is not None
-            step = column(region.reach, at) * region.steepest(at.grad, at.detach())
-            at = region.project(at.detach() + step).requires_grad_(True)
+            at = region.project(region.moved(at.detach(), at.grad)).requires_grad_(True)
         context.memory["free noise"] = context.gather(at.detach() - context.x)
 
     def _start(self, context: Context) -> Tensor:

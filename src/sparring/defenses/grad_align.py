@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional
 
 from sparring.defenses.context import Context, viewed
-from sparring.defenses.defense import Defense, check_positive
-from sparring.problem import Region
-from sparring.rows import column
+from sparring.defenses.defense import Defense, check_amounts
 
 
 @dataclass(frozen=True)
@@ -29,18 +28,17 @@ class GradAlign(Defense):
     broken_by: ClassVar[str] = "larger radii; N-FGSM does the same for a third of the cost"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength)
+        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         region, x = context.region, context.x.detach()
         slope = context.once(self, lambda: context.seen(x).gradient)
-        moved = context.once((self, "moved"), lambda: self._step(region, x, slope))
+        moved = context.once((self, "moved"), lambda: region.project(region.moved(x, slope)))
         near = region.sample(context.draws("grad align"), context.index, 0).requires_grad_(True)
         # Evaluation mode for both slopes: BatchNorm's training statistics would turn one against the other.
-        logits = viewed(context.model, "eval")(near)
+        # They are copied, for a later look in training mode moves them before the weights' gradient is taken.
+        view = viewed(context.model, "eval")
+        logits = functional_call(view, {name: buffer.clone() for name, buffer in view.named_buffers()}, (near,))
         (other,) = torch.autograd.grad(context.cross_entropy(logits).sum(), near, create_graph=True)
         apart = 1 - functional.cosine_similarity(slope.flatten(1), other.flatten(1), dim=1)
         return context.cross_entropy(context.logits(moved)) + self.strength * apart
-
-    def _step(self, region: Region, x: Tensor, slope: Tensor) -> Tensor:
-        return region.project(x + column(region.reach, x) * region.steepest(slope, x))

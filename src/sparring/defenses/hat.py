@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts
 from sparring.defenses.standard import Standard
-from sparring.objectives import divergence
+from sparring.defenses.trades import TRADES
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HAT(Defense):
     broken_by: ClassVar[str] = "larger radii and other norms"
 
     def __post_init__(self) -> None:
-        check_positive(self, beta=self.beta, gamma=self.gamma, stretch=self.stretch)
+        check_amounts(self, beta=self.beta, gamma=self.gamma, stretch=self.stretch)
 
     def lesson(self) -> Defense | None:
         return Standard() if self.teacher is None else None
@@ -42,7 +42,7 @@ class HAT(Defense):
         assert self.teacher is not None  # the loop saw to it
         moved = context.adversarial(self.attack)
         beyond = context.x.detach() + self.stretch * (moved - context.x.detach())
-        clean, attacked, far = (context.logits(x) for x in (context.x, moved, beyond))
+        trades = TRADES(self.beta, self.attack).loss(context)
         helper = context.taught(self.teacher, moved).argmax(1)
-        loss = context.cross_entropy(clean) + self.beta * divergence(clean, attacked)
-        return loss + self.gamma * functional.cross_entropy(far, helper, reduction="none")
+        far = functional.cross_entropy(context.logits(beyond), helper, reduction="none")
+        return trades + self.gamma * far

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class InputGradient(Defense):
     broken_by: ClassVar[str] = "iterative attacks at larger radii"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength)
+        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         return self.strength * context.slope.flatten(1).square().sum(1)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
-from sparring.errors import InputError
+from sparring.defenses.defense import Defense, check_amounts, check_counts
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,8 @@ class Jacobian(Defense):
     broken_by: ClassVar[str] = "iterative attacks at larger radii"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength)
-        if not isinstance(self.projections, int) or self.projections < 1:
-            raise InputError(f"Jacobian has projections={self.projections!r}; give a whole number of at least 1")
+        check_amounts(self, strength=self.strength)
+        check_counts(self, projections=self.projections)
 
     def loss(self, context: Context) -> Tensor:
         at = context.sensitive()

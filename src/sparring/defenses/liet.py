@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts, check_shares
 from sparring.rows import column
 
 
@@ -27,20 +28,21 @@ class LIET(Defense):
     strength: float = 100.0
     smoothing: float = 0.6
     attacked: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = True
     paced: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy within half a point of PGD training at 40 % of its time"
     broken_by: ClassVar[str] = "larger radii; PGD alone overstates it by six points"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength, smoothing=self.smoothing)
+        check_amounts(self, strength=self.strength)
+        check_shares(self, smoothing=self.smoothing)
 
     def loss(self, context: Context) -> Tensor:
         region = context.region
         start = context.once(self, lambda: self._start(context)).detach().requires_grad_(True)
         before = context.logits(start)
         (slope,) = torch.autograd.grad(self._smoothed(before, context).sum(), start, retain_graph=True)
-        step = column(region.reach, start) * region.steepest(slope, start.detach())
-        after = context.logits(region.project(start.detach() + step))
+        after = context.logits(region.project(region.moved(start.detach(), slope)))
         return self._smoothed(after, context) + self.strength * context.progress * _js(before, after)
 
     def _start(self, context: Context) -> Tensor:
@@ -59,12 +61,14 @@ class LIET(Defense):
             return known.to(context.x)
         assert context.threat is not None  # Defense.check saw to it
         low, high = context.model.bounds
-        classes = context.judged(context.x).shape[1] if known is None else len(known)
+        classes = context.judged(context.x[:1]).shape[1] if known is None else len(known)
         grey = torch.full_like(context.x[:1], (low + high) / 2).detach().expand(classes, *context.x.shape[1:])
         region = context.threat.around(grey, context.model.bounds)
         slope = context.seen(grey, torch.arange(classes, device=grey.device)).gradient
-        context.memory["liet informed"] = column(region.reach, grey) * region.steepest(slope, grey)
-        return context.memory["liet informed"]
+        # Of the first process, where BatchNorm sets them apart: a checkpoint keeps one.
+        step = context.gather(region.moved(grey, slope) - grey)[:classes]
+        context.memory["liet informed"] = step
+        return step
 
     def _smoothed(self, logits: Tensor, context: Context) -> Tensor:
         """(N,) cross-entropy with the smoothed share spread at random over the wrong classes."""
@@ -79,5 +83,5 @@ class LIET(Defense):
 def _js(one: Tensor, other: Tensor) -> Tensor:
     """(N,) the Jensen-Shannon divergence of softmax(one) and softmax(other), logits (N, K)."""
     p, q = one.log_softmax(1), other.log_softmax(1)
-    middle = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, device=p.device, dtype=p.dtype))
+    middle = torch.logaddexp(p, q) - math.log(2)
     return ((p.exp() * (p - middle)) + (q.exp() * (q - middle))).sum(1) / 2

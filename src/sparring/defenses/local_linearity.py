@@ -8,8 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
-from sparring.errors import InputError
+from sparring.defenses.defense import Defense, check_amounts, check_counts
 from sparring.rows import column
 
 
@@ -30,9 +29,8 @@ class LocalLinearity(Defense):
     broken_by: ClassVar[str] = "strong attacks at the full radius; below PGD training at equal cost"
 
     def __post_init__(self) -> None:
-        check_positive(self, curved=self.curved, steep=self.steep)
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError(f"LocalLinearity has steps={self.steps!r}; give a whole number of at least 1")
+        check_amounts(self, curved=self.curved, steep=self.steep)
+        check_counts(self, steps=self.steps)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.once(self, lambda: self.bent(context))
@@ -49,5 +47,5 @@ class LocalLinearity(Defense):
             seen = context.seen(x)
             gap = seen.score - tangent.score - ((x - start) * tangent.gradient).flatten(1).sum(1)
             uphill = column(gap.sign(), x) * (seen.gradient - tangent.gradient)
-            x = region.project(x + column(1.5 / self.steps * region.reach, x) * region.steepest(uphill, x))
+            x = region.project(region.moved(x, uphill, 1.5 / self.steps))
         return x

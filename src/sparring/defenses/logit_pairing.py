@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LogitPairing(Defense):
     broken_by: ClassVar[str] = "PGD with more steps: 0.1 % at 16/255 (Engstrom, Ilyas & Athalye 2018)"
 
     def __post_init__(self) -> None:
-        check_positive(self, strength=self.strength)
+        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts
 from sparring.objectives import divergence
 
 
@@ -27,7 +27,7 @@ class MART(Defense):
     broken_by: ClassVar[str] = "margin losses and AutoAttack, which find several points more than PGD"
 
     def __post_init__(self) -> None:
-        check_positive(self, weight=self.weight)
+        check_amounts(self, weight=self.weight)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

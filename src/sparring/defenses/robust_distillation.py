@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_temperature
+from sparring.defenses.defense import Defense, check_shares, check_temperature
 from sparring.defenses.trades import TRADES
-from sparring.errors import InputError
 from sparring.objectives import divergence
 
 
@@ -31,7 +30,7 @@ class RobustDistillation(Defense):
     broken_by: ClassVar[str] = "larger radii and other norms"
 
     def __post_init__(self) -> None:
-        _check_share(self, "robust", self.robust)
+        check_shares(self, robust=self.robust)
 
     def lesson(self) -> Defense | None:
         return TRADES() if self.teacher is None else None
@@ -40,8 +39,10 @@ class RobustDistillation(Defense):
         assert self.teacher is not None  # the loop saw to it
         soft = context.taught(self.teacher, context.x)
         moved = context.adversarial(self.attack, reference=soft)
-        attacked, clean = context.logits(moved), context.logits(context.x)
-        return self.robust * divergence(soft, attacked) + (1 - self.robust) * divergence(soft, clean)
+        loss = self.robust * divergence(soft, context.logits(moved))
+        if self.robust == 1:
+            return loss
+        return loss + (1 - self.robust) * divergence(soft, context.logits(context.x))
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ARD(Defense):
 
     def __post_init__(self) -> None:
         check_temperature(self, self.temperature)
-        _check_share(self, "alpha", self.alpha)
+        check_shares(self, alpha=self.alpha)
 
     def lesson(self) -> Defense | None:
         return TRADES() if self.teacher is None else None
@@ -75,8 +76,3 @@ class ARD(Defense):
         if self.alpha == 1:
             return loss
         return loss + (1 - self.alpha) * context.cross_entropy(context.logits(context.x))
-
-
-def _check_share(defense: Defense, name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise InputError(f"{type(defense).__name__} has {name}={value}; give a number in [0, 1]")

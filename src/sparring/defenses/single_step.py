@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
-from sparring.rows import column
+from sparring.defenses.defense import Defense, check_amounts
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class FGSMRS(Defense):
     broken_by: ClassVar[str] = "PGD, after catastrophic overfitting: sudden, and likely at large radii"
 
     def __post_init__(self) -> None:
-        check_positive(self, noise=self.noise, step=self.step)
+        check_amounts(self, noise=self.noise, step=self.step)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.once(self, lambda: self.moved(context))
@@ -38,10 +36,8 @@ class FGSMRS(Defense):
         """(N, …) the examples learned from."""
         region = context.region
         start = region.resized(region.radius * self.noise).sample(context.draws("single step"), context.index, 0)
-        slope = context.seen(start).gradient
-        moved = start + column(self.step * region.reach, start) * region.steepest(slope, start)
-        free = region.resized(torch.full_like(region.radius, torch.inf))
-        return (region if self.inside else free).project(moved)
+        moved = region.moved(start, context.seen(start).gradient, self.step)
+        return (region if self.inside else region.unbounded()).project(moved)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_positive
+from sparring.defenses.defense import Defense, check_amounts
 from sparring.objectives import divergence
 
 
@@ -28,7 +28,7 @@ class TRADES(Defense):
     broken_by: ClassVar[str] = "larger radii and other norms"
 
     def __post_init__(self) -> None:
-        check_positive(self, beta=self.beta)
+        check_amounts(self, beta=self.beta)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

@@ -49,7 +49,10 @@ class Step:
             raise ModelError(f"the loss is {loss}; lower the learning rate, or check the network for overflow")
         self.losses.append(loss)
         mean.backward()  # type: ignore[no-untyped-call]
-        self.processes.add([weight.grad for weight in self.weights if weight.grad is not None])
+        if self.processes.world > 1:
+            for weight in self.weights:  # another process may have used one that this one has not
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self.processes.add([weight.grad for weight in self.weights if weight.grad is not None])
 
     def update(self) -> None:
         if self.clip is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +100,8 @@ def train(
         channels_last: lay images and convolutions out with the channels last.
         compile: compile the network; not for defenses that differentiate input gradients.
         validation: the share of the training data, or the number of examples, held out to tell the best epoch by.
-        patience: stop after so many epochs without a better robust accuracy on them (robust overfitting).
+        patience: stop after so many epochs without a better robust accuracy on them (robust overfitting); without a
+            threat, clean accuracy.
         out: a folder to keep `checkpoint.pt`, `model.safetensors` and `metrics.jsonl` in, replaced at each epoch's end.
         resume: go on from the checkpoint in `out`, or start when there is none. False refuses an `out` in use.
         seed: determines the order of the examples, the attacks and what the network draws; not its weights.
@@ -207,9 +207,6 @@ def check(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise InputError("net has no weights that require a gradient: there is nothing to train")
-    rows = len(examples.x)
-    if (smallest := rows // math.ceil(rows / settings.batch_size)) < processes.world:
-        raise InputError(f"batches of {smallest} leave some of {processes.world} processes nothing; raise batch_size")
     device = weights[0].device
     first = examples.x[:1].to(device)
     if threat is not None:
@@ -245,6 +242,8 @@ def _renewed(net: nn.Module, seed: int) -> nn.Module:
     young = copied(net)
     with isolated(seed, Model.of(young).device or torch.device("cpu")):
         for module in young.modules():
-            if callable(reset := getattr(module, "reset_parameters", None)):
+            own = list(module.parameters(recurse=False))
+            frozen = bool(own) and not any(weight.requires_grad for weight in own)  # such as a pretrained backbone
+            if not frozen and callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
     return young

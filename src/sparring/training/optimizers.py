@@ -6,7 +6,6 @@ are left alone, as is usual for adversarial training.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparring.defenses.defense import check_amounts
 from sparring.errors import InputError
 
 
@@ -27,7 +27,7 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check(self, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        check_amounts(self, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         if self.nesterov and not self.momentum:
             raise InputError("SGD has nesterov=True and momentum=0; give a momentum such as 0.9")
 
@@ -44,7 +44,7 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, lr=self.lr, weight_decay=self.weight_decay)
+        check_amounts(self, lr=self.lr, weight_decay=self.weight_decay)
 
     def __call__(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(decayed(weights, self.weight_decay), lr=self.lr)
@@ -58,7 +58,7 @@ class AdamW:
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
-        _check(self, lr=self.lr, weight_decay=self.weight_decay)
+        check_amounts(self, lr=self.lr, weight_decay=self.weight_decay)
 
     def __call__(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(decayed(weights, self.weight_decay), lr=self.lr)
@@ -73,9 +73,3 @@ def decayed(weights: Iterable[nn.Parameter], decay: float) -> list[dict[str, Any
     matrices, others = ([w for w in every if (w.ndim > 1) == wide] for wide in (True, False))
     groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
-
-
-def _check(optimizer: object, **values: float) -> None:
-    for name, value in values.items():
-        if not (isinstance(value, int | float) and 0 <= value < math.inf):
-            raise InputError(f"{type(optimizer).__name__} has {name}={value!r}; give a finite number of at least 0")

@@ -71,6 +71,7 @@ class Run:
     ) -> Run:
         """Before the first step."""
         whole = copied(net)
+        processes.agree(list(tensors(whole).values()))  # a script may have drawn other weights in each process
         if settings.channels_last:
             whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model = viewed(Model.of(whole), "as-is")
@@ -81,7 +82,11 @@ class Run:
         if settings.compile:
             compiled = torch.compile(model.net)
             model = Model(compiled, model.bounds, model.mean, model.std, mode="as-is").to(weights[0].device)
-        places, watch = parted(examples, settings.validation, threat, settings.seed)
+        places, watch = parted(examples, settings.validation, threat)
+        if (smallest := len(places) // math.ceil(len(places) / settings.batch_size)) < processes.world:
+            raise InputError(
+                f"batches of {smallest} leave some of {processes.world} processes nothing; raise batch_size"
+            )
         return cls(
             whole, model, settings.learner(weights), examples, defense, threat, settings, processes,
             places, watch, average, start,
@@ -135,7 +140,7 @@ class Run:
             "threat": repr(self.threat) if mask is None else f"{self.threat!r} {hash_tensors([('mask', mask)])}",
             "data fingerprint": fingerprint(self.examples.x, self.examples.y),
             "fingerprint of the initial weights": self.start,
-            "fingerprint of the teachers": repr([weights_fingerprint(teacher) for teacher in teachers(self.defense)]),
+            "fingerprint of the teachers": repr([_print(teacher) for teacher in teachers(self.defense)]),
             "bounds, mean and std": repr(inputs),
             "optimizer": f"{type(self.optimizer).__name__}({groups})",
             "number of processes": str(self.processes.world),
@@ -291,3 +296,8 @@ def copied(net: nn.Module) -> nn.Module:
     except Exception as error:
         raise InputError(f"net cannot be copied ({type(error).__name__}: {error}); training works on a copy") from error
     return copied
+
+
+def _print(teacher: nn.Module) -> str:
+    """What tells a teacher from another: all its tensors, and what it takes for inputs."""
+    return f"{hash_tensors(tensors(teacher).items())} {Model.of(teacher).bounds}"

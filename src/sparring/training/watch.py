@@ -35,7 +35,7 @@ class Watch:
     held_out: bool
 
     def look(self, model: Model, processes: Processes, seed: int) -> Record:
-        """clean_accuracy, robust_accuracy and commonest, the share of the most frequent answer.
+        """clean_accuracy, with a threat robust_accuracy, and commonest, the share of the most frequent answer.
 
         Each process looks at its own rows.
         """
@@ -44,20 +44,21 @@ class Watch:
         x, y, index = (column[at].to(device) for column in (self.x, self.y, self.index))
         view = viewed(model, "eval")
         with torch.no_grad(), view.quiet():
-            logits = (
-                torch.cat([view(part) for part in torch.split(x, 256)]) if len(x) else view(self.x[:1].to(device))[:0]
-            )
+            parts = [view(part) for part in torch.split(x, 256)] or [view(self.x[:1].to(device))[:0]]
+        logits = torch.cat(parts)
         said = logits.argmax(1)
-        standing = said == y
-        told = torch.zeros(2 + logits.shape[1], dtype=torch.float64, device=device)
-        told[0], told[2:] = standing.sum(), torch.bincount(said, minlength=logits.shape[1])
-        if self.threat is not None and len(x):
+        right = (said == y).nonzero().squeeze(1)
+        told = torch.zeros(2 + logits.shape[1], dtype=torch.int64, device=device)
+        told[0], told[2:] = len(right), torch.bincount(said, minlength=logits.shape[1])
+        if self.threat is not None and len(right):
             attack = PGD(steps=10, objective="margin")
-            standing = ~attack(view, x, y, self.threat, seed=seed, index=index).success
-        told[1] = standing.sum()
+            told[1] = (~attack(view, x[right], y[right], self.threat, seed=seed, index=index[right]).success).sum()
         processes.add([told])
-        clean, robust, *answers = (told / len(self.x)).tolist()
-        return {"clean_accuracy": clean, "robust_accuracy": robust, "commonest": max(answers)}
+        clean, robust, *answers = (count / len(self.x) for count in told.tolist())
+        sight = {"clean_accuracy": clean, "robust_accuracy": robust, "commonest": max(answers)}
+        if self.threat is None:
+            del sight["robust_accuracy"]
+        return sight
 
     def alarms(self, history: list[Record], attacked: float) -> list[str]:
         """What is wrong with the training; `attacked` is the accuracy on the adversarial examples learned from.
@@ -75,7 +76,7 @@ class Watch:
                 f"collapsed: {flat[-1]:.0%} of the answers are one class. Raise the radius slowly, as in "
                 "radius=Linear(0, 1, until=0.5), lower the learning rate, or start from a naturally trained network"
             )
-        *before, robust = (record["robust_accuracy"] for record in history)
+        *before, robust = (record.get("robust_accuracy", math.nan) for record in history)
         if not math.isnan(attacked) and attacked - robust >= 0.3 and robust < max(max(before, default=0.0) / 2, 0.05):
             found.append(
                 f"catastrophic overfitting: {attacked:.0%} on its own adversarial examples, {robust:.0%} under PGD-10. "
@@ -84,7 +85,7 @@ class Watch:
         return found
 
 
-def parted(examples: Examples, share: float, threat: Threat | None, seed: int) -> tuple[Tensor, Watch | None]:
+def parted(examples: Examples, share: float, threat: Threat | None) -> tuple[Tensor, Watch | None]:
     """The places of the examples learned from, and the watch over others, or over some of them.
 
     Raises:
@@ -94,7 +95,8 @@ def parted(examples: Examples, share: float, threat: Threat | None, seed: int) -
     count = int(share) if share >= 1 else math.ceil(share * rows - 1e-6)
     if count >= rows:
         raise InputError(f"validation={share:g} holds {count} of {rows} examples out; leave some to learn from")
-    order = Draws(seed, ("validation",)).uniform(torch.arange(rows), 0, ()).argsort(stable=True)
+    # A teacher, which has a seed of its own, must not learn what its student holds out.
+    order = Draws(0, ("validation",)).uniform(torch.arange(rows), 0, ()).argsort(stable=True)
     if count == 0 and threat is None:
         return torch.arange(rows), None
     watched = order[: count or WATCHED].sort().values
