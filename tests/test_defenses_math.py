@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -333,6 +334,24 @@ def test_grad_align_is_the_angle_between_two_slopes_of_which_one_stands_still() 
     point = X + 0.2 * fixed.sign()
     whole = nn.functional.cross_entropy(net(point), Y, reduction="sum") + 0.7 * apart.sum()
     torch.testing.assert_close(found, torch.autograd.grad(whole, net[1].weight)[0])
+
+
+def test_grad_align_is_differentiated_at_the_statistics_it_was_looked_at_with() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(FEATURES, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, CLASSES)).double()
+    still = copy.deepcopy(net).eval()
+    context = posed(still, Linf(0.2))
+    near = context.region.sample(context.draws("grad align"), context.index, 0).requires_grad_(True)
+    terms = nn.functional.cross_entropy(still(near), Y, reduction="none")
+    (other,) = torch.autograd.grad(terms.sum(), near, create_graph=True)
+    apart = 1 - nn.functional.cosine_similarity(context.seen(X).gradient, other, dim=1)
+    (expected,) = torch.autograd.grad(apart.sum(), still[0].weight)
+
+    def learned(strength: float) -> Tensor:
+        own = copy.deepcopy(net).train()
+        return torch.autograd.grad(GradAlign(strength).loss(posed(own, Linf(0.2))).sum(), own[0].weight)[0]
+
+    torch.testing.assert_close(learned(1.0) - learned(0.0), expected)
 
 
 # Penalties.

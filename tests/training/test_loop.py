@@ -458,3 +458,48 @@ def test_tensorboard_is_told_each_epoch_where_it_is_installed(tmp_path: Path, mo
     history = train(Net(), (X, Y), Standard(), THREAT, epochs=2, out=tmp_path).history
     expected = [(name, value, int(r["epoch"])) for r in history for name, value in r.items() if name != "epoch"]
     assert told == expected
+
+
+def test_without_a_threat_no_robust_accuracy_is_told() -> None:
+    record = train(Net(), (X, Y), Standard(), epochs=1, validation=10).history[0]
+    assert "robust_accuracy" not in record
+    assert 0 <= record["clean_accuracy"] <= 1
+
+
+def test_a_teacher_does_not_learn_what_its_student_holds_out() -> None:
+    seen = Recorded()
+    run = partial(train, Net(), (X, Y), epochs=1, validation=0.5)
+
+    @dataclass(frozen=True)
+    class Taught(Distillation):
+        def lesson(self) -> Defense | None:
+            return seen if self.teacher is None else None
+
+    run(Taught())
+    theirs = sorted(chain(*seen.seen))
+    student = Recorded()
+    run(student)
+    assert theirs == sorted(chain(*student.seen))
+    assert len(theirs) == ROWS // 2
+
+
+def test_a_teacher_keeps_a_frozen_backbone() -> None:
+    net = Net()
+    net.body[0].requires_grad_(False)
+    kept_weight, learned = [], []
+
+    @dataclass(frozen=True)
+    class Looking(Defense):
+        def loss(self, context: Context) -> Tensor:
+            kept_weight.append(context.model.net.body[0].weight.clone())
+            learned.append(context.model.net.body[5].weight.clone())
+            return Standard().loss(context)
+
+    @dataclass(frozen=True)
+    class Taught(Distillation):
+        def lesson(self) -> Defense | None:
+            return Looking() if self.teacher is None else None
+
+    train(net, (X, Y), Taught(), epochs=1, batch_size=ROWS)
+    assert torch.equal(kept_weight[0], net.body[0].weight)
+    assert not torch.equal(learned[0], net.body[5].weight)

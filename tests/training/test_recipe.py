@@ -226,3 +226,37 @@ def test_weight_decay_spares_biases_and_norms(optimizer: SGD | Adam | AdamW) -> 
 
 def test_an_optimizer_of_weights_of_one_kind() -> None:
     assert len(SGD()(nn.Linear(3, 2, bias=False).parameters()).param_groups) == 1
+
+
+def test_a_file_does_not_run_code_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("open('ran', 'w')\nfrom sparring.zoo import SmallCNN as make\n")
+    monkeypatch.chdir(tmp_path)
+    model = "mine.py:make"
+    recipe = Recipe.of({"model": model, "data": "digits", "limit": 20, "defense": {"name": "standard"}})
+    teacher = {"model": model}
+    taught = recipe.changed(model="zoo:digits-cnn", defense={"name": "distillation", "teacher": teacher})
+    for refused in (recipe, taught):
+        with pytest.raises(InputError, match=r"'mine.py:make' in the recipe is code that would run; if you trust it"):
+            refused.arguments()
+    with pytest.raises(InputError, match=r"defense.teacher.model 'mine.py:make'"):
+        taught.arguments(code=True)  # the model was typed, the teacher was not
+    assert not (tmp_path / "ran").exists()
+    assert isinstance(recipe.arguments(code=True)["net"].net, SmallCNN)
+    assert isinstance(taught.arguments(trust=True)["defense"].teacher.net, SmallCNN)
+    assert (tmp_path / "ran").exists()
+
+
+def test_an_untrained_teacher_is_refused() -> None:
+    with pytest.raises(InputError, match="is untrained without weights: name its file"):
+        Recipe.of({"defense": {"name": "ard", "teacher": {"model": "zoo:digits-cnn"}}})
+
+
+def test_a_recipe_leaves_the_global_random_state_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text("from sparring.zoo import SmallCNN as make\n")
+    monkeypatch.chdir(tmp_path)
+    defense = {"name": "distillation", "teacher": {"model": "mine.py:make"}}
+    recipe = Recipe.of({"model": "zoo:digits-cnn", "data": "digits", "limit": 20, "defense": defense})
+    before = torch.get_rng_state()
+    one, other = (recipe.arguments(trust=True)["defense"].teacher.net for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.head[1].weight, other.head[1].weight)

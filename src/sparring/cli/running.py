@@ -43,7 +43,7 @@ class Order:
         inputs, terminal = self.inputs, self.terminal
         moved, model, examples = inputs.moved(), inputs.model(self.seed), inputs.examples()
         if inputs.weights is None and (inputs.network or "").startswith("zoo:"):
-            terminal.warn(f"{inputs.network} without --weights is untrained; sparring demo trains two")
+            terminal.warn(f"{inputs.network} without --weights is untrained; sparring train trains it")
         with terminal.progress("evaluating", len(examples.x)) as update:
 
             def told(step: Progress) -> None:

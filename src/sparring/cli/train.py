@@ -85,7 +85,7 @@ def train(
     seen = {"bounds": numbers("--bounds", bounds, 2), "mean": numbers("--mean", mean), "std": numbers("--std", std)}
     shown = {key: list(value) for key, value in seen.items() if value is not None}
     changes["preprocessing"] = {**base.preprocessing.model_dump(exclude_none=True), **shown}
-    job = Job(base.changed(**changes), folder, resume, device, trust, _terminal(json, quiet))
+    job = Job(base.changed(**changes), folder, resume, device, trust, model is not None, _terminal(json, quiet))
     return job.carry_out()
 
 
@@ -98,6 +98,7 @@ class Job:
     resume: bool
     device: str
     trust: bool
+    typed: bool  # the model was named on the command line, not in a file
     terminal: Terminal
 
     def carry_out(self) -> int:
@@ -105,7 +106,7 @@ class Job:
         from sparring.defenses.defense import nested
         from sparring.training import train
 
-        arguments = self.recipe.arguments(_own(self.device), trust=self.trust)
+        arguments = self.recipe.arguments(_own(self.device), trust=self.trust, code=self.typed)
         lessons = sum(part.lesson() is not None for part in nested(arguments["defense"]))
         if _leads() and not (self.folder / "checkpoint.pt").exists():
             self._keep()
@@ -127,8 +128,12 @@ class Job:
         return PASS
 
     def _keep(self) -> None:
-        again = shlex.join(["sparring", "train", "--out", str(self.folder)])
-        header = f"# Trained with: {command()}\n# Go on with: {again}\n"
+        again = ["sparring", "train", "--out", str(self.folder)]
+        if not str(self.recipe.model).startswith("zoo:"):
+            again += ["--model", str(self.recipe.model)]  # code does not run because a file says so
+        if self.device != "cpu":
+            again += ["--device", self.device]
+        header = f"# Trained with: {command()}\n# Go on with: {shlex.join(again)}\n"
         written(self.folder / KEPT, (header + self.recipe.toml()).encode())
 
     def _tell(self, trained: Trained) -> None:

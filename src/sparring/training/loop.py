@@ -36,7 +36,7 @@ class Trained:
     training. With a threat also, at the epoch's end, clean_accuracy, robust_accuracy (PGD-10, margin loss, full
     radius) and commonest (the share of the most frequent answer), on the examples held out, else on 64 of those
     learned from: to watch, not to report.
-    epoch: the epoch that `model` is of. alarms: what was wrong with the training, in words.
+    epoch: the epoch that `model` is of. alarms: what was wrong with the training, in words, also with a teacher's.
     """
 
     model: nn.Module
@@ -102,7 +102,8 @@ def train(
         validation: the share of the training data, or the number of examples, held out to tell the best epoch by.
         patience: stop after so many epochs without a better robust accuracy on them (robust overfitting); without a
             threat, clean accuracy.
-        out: a folder to keep `checkpoint.pt`, `model.safetensors` and `metrics.jsonl` in, replaced at each epoch's end.
+        out: a folder to keep `checkpoint.pt`, `model.safetensors` and `metrics.jsonl` in, replaced at each epoch's end,
+            `tensorboard/` where it is installed, and `teacher/`.
         resume: go on from the checkpoint in `out`, or start when there is none. False refuses an `out` in use.
         seed: determines the order of the examples, the attacks and what the network draws; not its weights.
         progress: called after each batch with epoch, epochs, batch, batches, and the epoch's loss and accuracy
@@ -150,6 +151,7 @@ def _train(
     check(net, examples, defense, threat, settings, processes)
 
     taught: dict[Defense, nn.Module] = {}
+    alarms: list[str] = []
 
     def educate(lesson: Defense) -> nn.Module:
         """A teacher: new weights, the same recipe, a folder of its own."""
@@ -162,6 +164,7 @@ def _train(
         pupil = _renewed(net, young.seed)
         done = _train(pupil, examples, lesson, threat, young, processes, place, resume, told, teaching=True)
         taught[lesson] = done.model
+        alarms.extend(f"teacher: {alarm}" for alarm in done.alarms)
         return done.model
 
     defense = grounded(prepared(defense, educate), Standard())
@@ -185,7 +188,7 @@ def _train(
                     processes.meet()  # who goes on to resume from the folder must find it there
             if progress:
                 progress({**record, "epochs": settings.epochs})
-    return Trained(run.trained(), run.history, run.best_epoch, run.alarms)
+    return Trained(run.trained(), run.history, run.best_epoch, alarms + run.alarms)
 
 
 def check(

@@ -56,7 +56,7 @@ class Network(Preprocessing):
 
 
 class Recipe(_Table):
-    """How to train. The keys are the arguments of `sparring.train`; the values are words, numbers and tables.
+    """How to train: what `sparring.train` is asked, in words, numbers and tables.
 
     A table with a `name` is the attack, defense, optimizer, schedule or augmentation registered under it, and its
     other keys are that one's parameters; a table without a name changes the default. Several `[[defense]]` are
@@ -133,25 +133,28 @@ class Recipe(_Table):
         """The file."""
         return dumps(self.tables())
 
-    def arguments(self, device: str = "cpu", *, trust: bool = False) -> dict[str, Any]:
+    def arguments(self, device: str = "cpu", *, trust: bool = False, code: bool = False) -> dict[str, Any]:
         """The arguments of `sparring.train`, which runs the recipe: train(**recipe.arguments(), out="runs/t").
 
-        trust: read weights that could run code.
+        trust: read weights that could run code, and import the code that `model` or a teacher's model names.
+        code: import that of `model`, because the caller named it and not a file.
 
         Raises:
-            InputError: the recipe names no model, data or defense, or one that cannot be used.
+            InputError: the recipe names no model, data or defense, or one that cannot be used, or not without trust.
         """
         for key, example in (("model", "zoo:digits-cnn"), ("data", "digits"), ("defense", "trades")):
             if getattr(self, key) is None:
                 shown = f'{{ name = "{example}" }}' if key == "defense" else f'"{example}"'
                 raise InputError(f"{key} is missing: give --{key} {example}, or write {key} = {shown} in the recipe")
         assert self.data is not None
+        _trusted("model", self.model, trust or code)
         with isolated(self.seed, torch.device("cpu")):  # the weights it starts from
             net = load_network(self.model, self.weights, trust=trust)
+            defense = self._defense(device, trust)
         return {
             "net": placed(self.preprocessing.around(net), device),
             "data": load(self.data, split="train", limit=self.limit),
-            "defense": self._defense(device),
+            "defense": defense,
             "threat": None if self.threat is None else parse(self.threat),
             **self._settings(),
         }
@@ -162,12 +165,12 @@ class Recipe(_Table):
         if self.threat is not None:
             parse(self.threat)
         if self.defense is not None:
-            self._defense(None)
+            self._defense(None, trust=False)
         Settings(**self._settings())
         return self
 
-    def _defense(self, device: str | None) -> Defense:
-        defense: Defense = _makers(device)[Defense](self.defense, "defense", None)
+    def _defense(self, device: str | None, trust: bool) -> Defense:
+        defense: Defense = _makers(device, trust)[Defense](self.defense, "defense", None)
         return defense
 
     def _settings(self) -> dict[str, Any]:
@@ -202,9 +205,9 @@ def _one_of(known: Mapping[str, type[Any]], written: object, where: str) -> Any:
     return family(lambda: known)(written, where, None)
 
 
-def _makers(device: str | None) -> Makers:
+def _makers(device: str | None, trust: bool) -> Makers:
     """What makes the values inside of a defense. A teacher is read where there is a device for it."""
-    makers: dict[type, Make] = {Attack: family(attacks), nn.Module: partial(_teacher, device)}
+    makers: dict[type, Make] = {Attack: family(attacks), nn.Module: partial(_teacher, device, trust)}
     one = family(defenses, makers)
 
     def defense(written: Any, where: str, default: Defense | None) -> Defense:
@@ -226,14 +229,27 @@ def _makers(device: str | None) -> Makers:
     return makers
 
 
-def _teacher(device: str | None, written: Any, where: str, default: object) -> nn.Module | None:
+def _trusted(where: str, model: str | None, trust: bool) -> None:
+    """Raises InputError for a model that is code: a file with a recipe in it must not run it by itself."""
+    if model is not None and not model.startswith("zoo:") and not trust:
+        raise InputError(
+            f"{where} {model!r} in the recipe is code that would run; if you trust it, pass trust=True (--trust)"
+        )
+
+
+def _teacher(device: str | None, trust: bool, written: Any, where: str, default: object) -> nn.Module | None:
     if not isinstance(written, Mapping):
         raise InputError(f'{where} is {written!r}; write {{ model = "zoo:digits-cnn", weights = "file.safetensors" }}')
     try:
         guide = Network.model_validate(dict(written))
     except ValidationError as error:
         raise InputError(f"{where}.{_told(error, Network)}") from None
-    return None if device is None else placed(guide.around(load_network(guide.model, guide.weights)), device)
+    if guide.model.startswith("zoo:") and guide.weights is None:
+        raise InputError(f"{where}.model {guide.model!r} is untrained without weights: name its file, or no teacher")
+    if device is None:
+        return None
+    _trusted(f"{where}.model", guide.model, trust)
+    return placed(guide.around(load_network(guide.model, guide.weights, trust=trust)), device)
 
 
 def _told(error: ValidationError, kind: type[BaseModel] = Recipe) -> str:
