@@ -173,3 +173,27 @@ def test_lists_line_up(type_: Type) -> None:
         names = json.loads(type_(f"list {section} --json").out)
         width = max(map(len, names))
         assert all(line[: width + 3].rstrip()[2:] in names for line in lines)
+
+
+def test_what_is_refused_leaves_no_folder_behind(type_: Type) -> None:
+    refused = type_("train --recipe digits-trades --threat linf:51 --out runs/t")
+    assert refused.code == 2
+    assert "51" in refused.err
+    assert not Path("runs/t/recipe.toml").exists()
+    done = type_("train --model zoo:digits-cnn --data digits --defense standard --limit 64 --epochs 1 --out runs/t")
+    assert done.code == 0, done.err
+    before = Path("runs/t/recipe.toml").read_bytes()
+    assert type_("train --out runs/t --defense trades").code == 2
+    assert Path("runs/t/recipe.toml").read_bytes() == before
+
+
+def test_a_changed_recipe_does_not_boast_of_what_the_unchanged_one_found(type_: Type) -> None:
+    type_(f"train {SMALL} --out runs/t")
+    assert Recipe.read("runs/t/recipe.toml").about == ""
+
+
+def test_a_folder_without_a_run_and_no_folder_at_all(type_: Type) -> None:
+    lost = type_("train --out runs/misspelt")
+    assert (lost.code, "runs/misspelt keeps no run to go on with" in lost.err) == (2, True)
+    empty = type_("train --recipe digits-at --out ''")
+    assert (empty.code, "--out is empty" in empty.err) == (2, True)

@@ -296,14 +296,18 @@ def test_the_smoothing_of_liet_spreads_its_share_over_the_wrong_classes() -> Non
     context = posed(linear(FEATURES, CLASSES).double())
     # One class far above the rest: the loss is the share that lies elsewhere times how far.
     far = 1000.0 * torch.eye(CLASSES, dtype=torch.float64)[Y]
-    close(LIET(smoothing=0.6)._smoothed(far, context), np.full(ROWS, 0.6 * 1000), 1e-9)
+    share = 0.6 * (1 - 1 / CLASSES) / 0.9
+    close(LIET(smoothing=0.6)._smoothed(far, context), np.full(ROWS, share * 1000), 1e-9)
+    ten = posed(linear(FEATURES, 10).double())
+    far_of_ten = 1000.0 * torch.eye(10, dtype=torch.float64)[Y]
+    close(LIET(smoothing=0.6)._smoothed(far_of_ten, ten), np.full(ROWS, 600.0), 1e-9)
     z = context.model(X)
     logs = np.log(softmax(double(z)))
     wrong = np.where(hot(Y) == 1, np.nan, -logs)
     own = -(logs * hot(Y)).sum(1)
     loss = double(LIET(smoothing=0.6)._smoothed(z, context))
-    assert (loss >= 0.4 * own + 0.6 * np.nanmin(wrong, 1)).all()
-    assert (loss <= 0.4 * own + 0.6 * np.nanmax(wrong, 1)).all()
+    assert (loss >= (1 - share) * own + share * np.nanmin(wrong, 1)).all()
+    assert (loss <= (1 - share) * own + share * np.nanmax(wrong, 1)).all()
 
 
 @NORMS

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import linear, seeded
 from runs import Net, assert_equal, kept
-from sparring.attacks import PGD
+from sparring.attacks import PGD, CarliniWagner
 from sparring.data import load
 from sparring.defenses import (
     ARD,
@@ -43,7 +45,7 @@ from sparring.defenses import (
 from sparring.defenses.context import viewed
 from sparring.errors import InputError, ModelError, ResumeError
 from sparring.model import Model
-from sparring.threats import L1, L2, Linf
+from sparring.threats import L0, L1, L2, Linf
 from sparring.training import (
     Cosine,
     Flip,
@@ -361,7 +363,7 @@ def test_a_training_that_withstands_only_its_own_attack_is_told() -> None:
     with pytest.warns(
         TrainingAlarm, match=r"catastrophic overfitting: \d+% on its own adversarial examples, 0% under PGD-10"
     ):
-        trained = train(seeded(SmallCNN, 0), digits, idle, Linf(0.3), epochs=4, lr=1e-2)
+        trained = train(seeded(SmallCNN, 0), digits, idle, Linf(0.3), epochs=6, lr=1e-2)
     assert "Train with more attack steps" in trained.alarms[0]
     assert trained.history[-1]["accuracy"] > 0.5
 
@@ -417,8 +419,9 @@ def record(robust: float = 0.5, commonest: float = 0.2) -> dict[str, float]:
         ([record(0.4), record(0.45), record(0.23)], 0.8, []),  # more than half of what it once withstood
         ([record(0.4), record(0.45), record(0.1)], 0.39, []),  # no better on its own attack than elsewhere
         ([record(0.4), record(0.45), record(0.1)], NAN, []),  # there is no attack of its own
-        ([record(0.04)], 0.5, ["catastrophic overfitting"]),
-        ([record(0.06)], 0.5, []),
+        ([record(0.04)], 0.5, []),  # it has hardly begun
+        ([record(0.04)] * 5, 0.5, ["catastrophic overfitting"]),
+        ([record(0.06)] * 5, 0.5, []),
         ([record(0.1), record(0.5)], 0.9, []),
         ([record(commonest=0.95)] * 3, 0.5, ["collapsed: 95% of the answers are one class"]),
         ([record(commonest=0.2)] + [record(commonest=1.0)] * 3, 0.5, ["collapsed: 100%"]),
@@ -438,3 +441,128 @@ def test_one_class_in_the_data_is_no_collapse() -> None:
     watch = Watch(X, (torch.arange(ROWS) % 4 == 0).long(), torch.arange(ROWS), Linf(0.1), held_out=True)
     assert watch.alarms([record(commonest=1.0)] * 3, NAN) == []
     assert replace(watch, y=torch.arange(ROWS) % 2).alarms([record(commonest=1.0)] * 3, NAN)
+
+
+class Frozen(nn.Module):
+    """A backbone that is not learned, with statistics of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4)).requires_grad_(False)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def test_a_frozen_backbone_keeps_its_statistics() -> None:
+    net = seeded(Frozen, 0)
+    trained = train(net, (X, Y), Standard(), epochs=2).model
+    assert torch.equal(trained.body[2].running_mean, net.body[2].running_mean)
+    assert not torch.equal(trained.head.weight, net.head.weight)
+
+
+class Attending(nn.Module):
+    """One head of attention, the fast kernels of which have no second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 1, 8, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x.flatten(1).reshape(-1, 4, 4)).flatten(1))
+
+
+@pytest.mark.parametrize("penalty", [InputGradient(), GradAlign()], ids=repr)
+def test_attention_is_differentiated_twice(penalty: Defense) -> None:
+    assert train(seeded(Attending, 0), (X, Y), penalty, Linf(0.1), epochs=1).history[0]["loss"] > 0
+
+
+class Stepping(nn.Module):
+    """Its input has no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer((x.flatten(1) > 0.5).to(x))
+
+
+@pytest.mark.parametrize("defense", [FreeAT(), InputGradient(), Jacobian(), CURE(), GradAlign(), LIET()], ids=repr)
+def test_a_network_without_an_input_gradient_is_told(defense: Defense) -> None:
+    with pytest.raises(ModelError, match="input"):
+        train(seeded(Stepping, 0), (X, Y), defense, Linf(0.1), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"defense": AdversarialTraining(CarliniWagner())}, "looks for the nearest example"),
+        ({"defense": AdversarialTraining(None)}, "attack=None; pass one such as sp.PGD"),  # type: ignore[arg-type]
+        ({"defense": Distillation(teacher="a.pt")}, "teacher is 'a.pt'"),  # type: ignore[arg-type]
+        ({"defense": Distillation(teacher=Model(nn.Linear(16, 3), (0, 255)))}, "teacher takes inputs in (0.0, 255.0)"),
+        ({"defense": Standard(), "threat": 0.1}, "threat is 0.1; pass one such as"),
+        ({"threat": Linf}, "pass one such as sp.Linf(8/255)"),
+        ({"schedule": "cosine"}, "schedule is 'cosine'; give a function of the share done"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; give what makes one"),
+        ({"augment": Flip()}, "give a tuple"),
+        ({"lr": -1.0}, "lr is -1.0; give a finite number above 0"),
+        ({"ema": "0.9"}, "ema is '0.9'; give a number"),
+        ({"validation": 1.0}, "validation is 1.0; give a share in [0, 1), or how many"),
+        ({"net": nn.Sequential(nn.Flatten(), nn.Linear(9, 3))}, "net fails on data of shape (1, 4, 4)"),
+        ({"net": nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).half()}, "float16 weights"),
+    ],
+)
+def test_what_cannot_be_used_is_told_by_name(change: dict[str, Any], message: str) -> None:
+    attacked = AdversarialTraining(PGD(steps=1))
+    begun = {"net": seeded(Frozen, 0), "data": (X, Y), "defense": attacked, "threat": Linf(0.1), "epochs": 1}
+    with pytest.raises(InputError, match=re.escape(message)):
+        train(**{**begun, **change})
+
+
+def test_a_function_of_the_same_name_is_another_schedule(tmp_path: Path) -> None:
+    def rising(slope: float) -> Callable[[float], float]:
+        return lambda done: slope * done
+
+    begun = partial(train, seeded(Frozen, 0), (X, Y), Standard(), epochs=2, out=tmp_path)
+    begun(schedule=rising(1.0))
+    begun(schedule=rising(1.0))
+    with pytest.raises(ResumeError, match="the schedule is"):
+        begun(schedule=rising(2.0))
+
+
+def test_a_radius_of_pixels_is_scheduled_in_whole_ones() -> None:
+    trained = train(seeded(Frozen, 0), (X, Y), AdversarialTraining(PGD(steps=1)), L0(5), epochs=2, radius=Linear(0, 1))
+    assert len(trained.history) == 2
+    assert L0(5).scaled(0.5).radius == 2
+    assert L0(5).scaled(0.01).radius == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    calls: list[Any] = []
+    with pytest.raises((OSError, InputError)):
+        train(seeded(Frozen, 0), (X, Y), Standard(), epochs=1, out=tmp_path / "file" / "run", progress=calls.append)
+    assert calls == []
+
+
+def test_a_finished_run_writes_what_was_removed_again(tmp_path: Path) -> None:
+    begun = partial(train, seeded(Frozen, 0), (X, Y), Standard(), epochs=1, out=tmp_path)
+    begun()
+    before = {name: (tmp_path / name).read_bytes() for name in ("model.safetensors", "metrics.jsonl")}
+    for name in before:
+        (tmp_path / name).unlink()
+    begun()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sparring.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(seeded(Frozen, 0), (X, Y), Standard(), epochs=1, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []

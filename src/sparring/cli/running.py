@@ -123,6 +123,8 @@ def fresh(out: str | None, no_save: bool) -> Path | None:
             raise InputError(f"--out {out} and --no-save contradict each other: leave one out")
         return None
     if out is not None:
+        if not out.strip():
+            raise InputError("--out is empty; name a folder, or leave it out")
         return Path(out)
     name = datetime.now().strftime("%Y%m%d-%H%M%S")
     tries = (Path("runs") / (name + (f"-{number}" if number else "")) for number in range(1000))

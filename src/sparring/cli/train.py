@@ -70,6 +70,8 @@ def train(
 
     folder = _folder(out)
     kept = folder / KEPT
+    if out and recipe is None and model is None and not kept.exists():
+        raise InputError(f"{out} keeps no run to go on with: check the spelling, or give --recipe or --model")
     if recipe is None and model is None and not kept.exists():
         raise InputError("nothing says what to train: give --recipe (sparring list recipes), or --model and --defense")
     base = Recipe.read(recipe) if recipe else Recipe.read(kept) if kept.exists() else Recipe()
@@ -84,6 +86,8 @@ def train(
         changes["optimizer"] = {**(base.optimizer or {"name": "adam"}), "lr": lr}
     seen = {"bounds": numbers("--bounds", bounds, 2), "mean": numbers("--mean", mean), "std": numbers("--std", std)}
     shown = {key: list(value) for key, value in seen.items() if value is not None}
+    if changes or shown:
+        changes["about"] = ""  # what it says was found with other settings
     changes["preprocessing"] = {**base.preprocessing.model_dump(exclude_none=True), **shown}
     job = Job(base.changed(**changes), folder, resume, device, trust, model is not None, _terminal(json, quiet))
     return job.carry_out()
@@ -108,12 +112,16 @@ class Job:
 
         arguments = self.recipe.arguments(_own(self.device), trust=self.trust, code=self.typed)
         lessons = sum(part.lesson() is not None for part in nested(arguments["defense"]))
-        if _leads() and not (self.folder / "checkpoint.pt").exists():
-            self._keep()
         with self.terminal.progress("training", 1.0) as update, alarms(self.terminal) as told:
             meter = Meter(update, self.recipe.epochs, lessons)
+
+            def learned(record: Mapping[str, float]) -> None:
+                if meter.begun is None and _leads():
+                    self._keep()  # nothing was refused: the folder is this run's
+                meter(record)
+
             try:
-                trained = train(**arguments, out=self.folder, resume=self.resume, progress=meter)
+                trained = train(**arguments, out=self.folder, resume=self.resume, progress=learned)
             except KeyboardInterrupt as stop:
                 stop.add_note(f"go on with: {command(self.folder)}")
                 raise

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sparring.attacks import Attack
 from sparring.draws import Draws, isolated
+from sparring.errors import ModelError
 from sparring.model import Model
 from sparring.objectives import cross_entropy, kl
 from sparring.oracle import Oracle
@@ -137,8 +138,7 @@ class Context:
     def slope(self) -> Tensor:
         """(N, …) the gradient of cross-entropy by the clean examples, in training mode, itself differentiable."""
         at = self.sensitive()
-        (slope,) = torch.autograd.grad(self.cross_entropy(self.logits(at)).sum(), at, create_graph=True)
-        return slope
+        return pulled(self.cross_entropy(self.logits(at)).sum(), at)
 
     def renewed(self) -> Context:
         """The same batch with all that was made `once`, but no forwards: the weights have moved since."""
@@ -172,6 +172,24 @@ class Context:
 
     def _moved(self, x: Tensor) -> bool:
         return x is not self.x and x is not self.__dict__.get("_leaf")
+
+
+def pulled(outputs: Tensor, at: Tensor, vector: Tensor | None = None, *, keep: bool = True) -> Tensor:
+    """The gradient of `outputs` by the leaf `at`, weighted by `vector`; with `keep` itself differentiable.
+
+    Raises:
+        ModelError: the outputs do not depend on the input.
+    """
+    found = None
+    if outputs.requires_grad:
+        (found,) = torch.autograd.grad(outputs, at, vector, create_graph=keep, retain_graph=True, allow_unused=True)
+    if found is None:
+        raise ModelError(
+            "the logits do not depend differentiably on the input: there is no input gradient to learn from. Remove "
+            "the .detach(), no_grad() or step function in the network"
+        )
+    gradient: Tensor = found
+    return gradient
 
 
 def viewed(model: Model, mode: Literal["eval", "as-is"]) -> Model:

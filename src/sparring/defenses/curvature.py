@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from sparring.defenses.context import Context
+from sparring.defenses.context import Context, pulled
 from sparring.defenses.defense import Defense, check_amounts
 
 
@@ -34,6 +33,5 @@ class CURE(Defense):
     def loss(self, context: Context) -> Tensor:
         region, x, slope = context.region, context.x.detach(), context.slope
         there = region.unbounded().project(region.moved(x, slope.detach(), self.reach)).requires_grad_(True)
-        loss = context.cross_entropy(context.logits(there))
-        (other,) = torch.autograd.grad(loss.sum(), there, create_graph=True)
+        other = pulled(context.cross_entropy(context.logits(there)).sum(), there)
         return self.strength * (other - slope).flatten(1).square().sum(1)

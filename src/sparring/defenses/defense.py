@@ -58,11 +58,15 @@ class Defense:
             return
         if threat is None:
             raise InputError(f"{type(self).__name__} has threat=None; say what may move, such as sp.Linf(8/255)")
-        attack = getattr(self, "attack", None)
-        if attack is not None:
-            if not isinstance(attack, Attack):
-                raise InputError(f"{type(self).__name__} has attack={attack!r}; pass one such as sp.PGD(steps=10)")
-            attack.check(threat)
+        if hasattr(self, "attack"):
+            if not isinstance(self.attack, Attack):
+                raise InputError(f"{type(self).__name__} has attack={self.attack!r}; pass one such as sp.PGD(steps=10)")
+            if self.attack.minimal:
+                raise InputError(
+                    f"{self.attack!r} looks for the nearest example, and training wants the strongest one inside the "
+                    "threat; pass one such as sp.PGD(steps=10)"
+                )
+            self.attack.check(threat)
         elif getattr(threat, "radius", None) is None:
             raise InputError(
                 f"{type(self).__name__} needs a radius, and the threat is {threat!r}: write sp.Linf(8/255)"

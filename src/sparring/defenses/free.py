@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparring.defenses.context import Context
 from sparring.defenses.defense import Defense, Learner, check_counts
+from sparring.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class FreeAT(Defense):
         for _ in range(self.replays):
             learner.backward(context.cross_entropy(context.logits(at)))
             learner.update()
-            assert at.grad is not None
+            if at.grad is None:
+                raise ModelError("the logits do not depend differentiably on the input: there is no gradient to follow")
             at = region.project(region.moved(at.detach(), at.grad)).requires_grad_(True)
         context.memory["free noise"] = context.gather(at.detach() - context.x)
 

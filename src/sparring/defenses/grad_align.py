@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from sparring.defenses.context import Context, viewed
+from sparring.defenses.context import Context, pulled, viewed
 from sparring.defenses.defense import Defense, check_amounts
 
 
@@ -39,6 +38,6 @@ class GradAlign(Defense):
         # They are copied, for a later look in training mode moves them before the weights' gradient is taken.
         view = viewed(context.model, "eval")
         logits = functional_call(view, {name: buffer.clone() for name, buffer in view.named_buffers()}, (near,))
-        (other,) = torch.autograd.grad(context.cross_entropy(logits).sum(), near, create_graph=True)
+        other = pulled(context.cross_entropy(logits).sum(), near)
         apart = 1 - functional.cosine_similarity(slope.flatten(1), other.flatten(1), dim=1)
         return context.cross_entropy(context.logits(moved)) + self.strength * apart

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparring.defenses.context import Context
+from sparring.defenses.context import Context, pulled
 from sparring.defenses.defense import Defense, check_amounts, check_counts
 
 
@@ -36,6 +36,5 @@ class Jacobian(Defense):
             # K · ||v J||² for v uniform on the sphere has the mean ||J||².
             v = context.draws("jacobian").normal(context.index, step, (classes,), logits.dtype)
             v = torch.nn.functional.normalize(v, dim=1)
-            (pulled,) = torch.autograd.grad(logits, at, v, create_graph=True)
-            squares.append(classes * pulled.flatten(1).square().sum(1))
+            squares.append(classes * pulled(logits, at, v).flatten(1).square().sum(1))
         return self.strength / 2 * torch.stack(squares).mean(0)

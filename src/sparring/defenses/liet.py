@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparring.defenses.context import Context
+from sparring.defenses.context import Context, pulled
 from sparring.defenses.defense import Defense, check_amounts, check_shares
 from sparring.rows import column
 
@@ -22,7 +22,8 @@ class LIET(Defense):
     inputs replaced by noise, its direction turned round half of the time; one step along the gradient in training
     mode follows. The loss is cross-entropy at the end + strength · progress · JS(start, end).
 
-    smoothing: the share of probability spread at random over the wrong classes.
+    smoothing: the share of probability spread at random over the wrong classes, where they are nine; with fewer
+    classes less, so that the right one stays on top.
     """
 
     strength: float = 100.0
@@ -41,7 +42,7 @@ class LIET(Defense):
         region = context.region
         start = context.once(self, lambda: self._start(context)).detach().requires_grad_(True)
         before = context.logits(start)
-        (slope,) = torch.autograd.grad(self._smoothed(before, context).sum(), start, retain_graph=True)
+        slope = pulled(self._smoothed(before, context).sum(), start, keep=False)
         after = context.logits(region.project(region.moved(start.detach(), slope)))
         return self._smoothed(after, context) + self.strength * context.progress * _js(before, after)
 
@@ -72,11 +73,11 @@ class LIET(Defense):
 
     def _smoothed(self, logits: Tensor, context: Context) -> Tensor:
         """(N,) cross-entropy with the smoothed share spread at random over the wrong classes."""
+        share = self.smoothing * (1 - 1 / logits.shape[1]) / 0.9 if logits.shape[1] < 10 else self.smoothing
         spread = context.draws("liet smoothing").uniform(context.index, 0, (logits.shape[1],), logits.dtype) + 1e-6
         spread = spread.scatter(1, context.y[:, None], 0.0)
-        target = (self.smoothing * spread / spread.sum(1, keepdim=True)).scatter(
-            1, context.y[:, None], 1 - self.smoothing
-        )
+        right = context.y[:, None]
+        target = (share * spread / spread.sum(1, keepdim=True)).scatter(1, right, 1 - share)
         return -(target * logits.log_softmax(1)).sum(1)
 
 

@@ -74,6 +74,10 @@ class Norm:
     def radius(self) -> float | Tensor | None:
         return self.eps
 
+    def scaled(self, factor: float) -> Self:
+        """The same with a radius so many times as large."""
+        return replace(self, eps=None if self.eps is None else self.eps * factor)
+
     def around(self, x: Tensor, bounds: tuple[float, float]) -> Ball:
         """The region of each example of x (N, …) for inputs in `bounds`."""
         radius = torch.as_tensor(torch.inf if self.eps is None else self.eps, dtype=x.dtype, device=x.device)

@@ -87,3 +87,9 @@ class L0(Norm):
         self.__post_init__()
         if pixels is not None and not bool((torch.as_tensor(pixels).double() % 1 == 0).all()):
             raise InputError(f"L0 has radius {pixels}; give a whole number of pixels")
+
+    def scaled(self, factor: float) -> L0:
+        """The same with so many times as many pixels, rounded, and at least one."""
+        if self.eps is None:
+            return self
+        return L0((torch.as_tensor(self.eps) * factor).round().clamp_min(1), mask=self.mask)

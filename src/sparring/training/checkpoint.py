@@ -8,7 +8,9 @@ too.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from torch import nn
 
 from sparring.errors import InputError, ResumeError
-from sparring.files import replacing, written
+from sparring.files import written
 from sparring.model import Model
 
 Record = dict[str, float]
@@ -53,10 +55,11 @@ class Folder:
     def save(self, state: dict[str, Any], network: nn.Module) -> None:
         """Replace the checkpoint; a crash at any moment leaves the old one or the new one, whole."""
         # The checkpoint comes last: where it says that a run is finished, so are the other files.
-        self._tell(state["history"], network)
+        self.tell(state["history"], network)
         self._board(state["history"][-1])
-        with replacing(self.checkpoint) as file:
-            torch.save({"header": self.header, **state}, file)
+        content = io.BytesIO()  # straight to a full disk, torch would say something else
+        torch.save({"header": self.header, **state}, content)
+        written(self.checkpoint, content.getvalue())
 
     def restore(self) -> dict[str, Any] | None:
         """What was saved at the last finished epoch; None for a new run.
@@ -83,7 +86,14 @@ class Folder:
                 )
         return state
 
-    def _tell(self, history: list[Record], network: nn.Module) -> None:
+    def ready(self) -> None:
+        """Make the folder, before anything is learned that it could not keep."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.path, os.W_OK):
+            raise InputError(f"out={str(self.path)!r} cannot be written to; name another folder")
+
+    def tell(self, history: list[Record], network: nn.Module) -> None:
+        """Write the network and the metrics."""
         inner = network.net if isinstance(network, Model) else network
         assert isinstance(inner, nn.Module)  # it has weights
         whole = {name: value.detach().cpu().clone().contiguous() for name, value in inner.state_dict().items()}

@@ -14,7 +14,7 @@ from sparring.defenses.context import number, viewed
 from sparring.defenses.defense import Defense, grounded, nested, prepared, teachers
 from sparring.defenses.standard import Standard
 from sparring.draws import isolated
-from sparring.errors import InputError, ResumeError
+from sparring.errors import InputError, ResumeError, SparringError
 from sparring.model import Model
 from sparring.problem import Threat, check_classes, check_inputs
 from sparring.training.augmentation import Augmentation
@@ -122,9 +122,11 @@ def train(
         raise InputError(f"net is a {type(net).__name__}; pass a torch.nn.Module, which has weights to train")
     if not isinstance(defense, Defense):
         raise InputError(f"defense is {defense!r}; pass a value such as sp.defenses.Standard()")
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() is on, in which nothing has a gradient; train outside of it")
     settings = Settings(
         epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer, schedule=schedule, radius=radius,
-        effort=effort, augment=tuple(augment), label_smoothing=label_smoothing, ema=ema, clip=clip,
+        effort=effort, augment=augment, label_smoothing=label_smoothing, ema=ema, clip=clip,
         precision=precision, channels_last=channels_last, compile=compile, validation=validation,
         patience=patience, seed=seed,
     )  # fmt: skip
@@ -174,10 +176,14 @@ def _train(
     folder = Folder(out, run.header() | ends, resume) if out is not None else None
     if folder and (state := folder.restore()):
         run.restore(state)
+        if processes.leads:
+            folder.tell(run.history, run.kept)  # they may have been removed
         if run.done > settings.epochs:
             raise ResumeError(
                 f"{out} keeps {run.done} epochs, more than epochs={settings.epochs}; choose another folder"
             )
+    elif folder and processes.leads:
+        folder.ready()
     while run.done < settings.epochs and not run.tired():
         for record in run.epoch(run.done + 1):
             if record["batch"] == record["batches"]:
@@ -201,6 +207,8 @@ def check(
 ) -> None:
     """Raises InputError for what cannot be trained."""
     model = Model.of(net)
+    if (threat is not None and not isinstance(threat, Threat)) or isinstance(threat, type):
+        raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
     for part in nested(defense):
         part.check(threat)
         if settings.compile and part.differentiates:
@@ -210,21 +218,42 @@ def check(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if not weights:
         raise InputError("net has no weights that require a gradient: there is nothing to train")
+    if any(weight.dtype == torch.float16 for weight in weights):
+        raise InputError("net has float16 weights, which overflow while learning; use net.float()")
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise InputError("net has weights that are not finite to begin with; start from others")
     device = weights[0].device
     first = examples.x[:1].to(device)
     if threat is not None:
         check_inputs(examples.x, model.bounds)
         _check_radius(threat, first, model.bounds)
     with isolated(settings.seed, device), torch.no_grad():
-        classes = viewed(model, "eval")(first).shape[1]
+        classes = _look("net", model, first)
         for teacher in teachers(defense):
-            guide = viewed(Model.of(teacher), "eval")
+            if not isinstance(teacher, nn.Module):
+                raise InputError(f"teacher is {teacher!r}; pass a network, such as the .model of a training")
+            guide = Model.of(teacher)
             guide.check_device(first)
-            if (theirs := guide(first).shape[1]) != classes:
+            if guide.bounds != model.bounds:
+                raise InputError(
+                    f"the teacher takes inputs in {guide.bounds}, the network in {model.bounds}; wrap the teacher so "
+                    "that it takes the same"
+                )
+            if (theirs := _look("teacher", guide, first)) != classes:
                 raise InputError(
                     f"the teacher tells {theirs} classes apart, the network {classes}; give one with {classes}"
                 )
     check_classes("y", examples.y, classes)
+
+
+def _look(name: str, model: Model, first: Tensor) -> int:
+    """How many classes the network tells apart, from a look at one example."""
+    try:
+        return int(viewed(model, "eval")(first).shape[1])
+    except SparringError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name} fails on data of shape {tuple(first.shape[1:])}: {error}") from error
 
 
 def _check_radius(threat: Threat, first: Tensor, bounds: tuple[float, float]) -> None:

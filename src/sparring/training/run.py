@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparring.data import Examples, fingerprint, hash_tensors
 from sparring.defenses.context import Context, number, viewed
@@ -138,13 +139,14 @@ class Run:
         found = {
             "defense": repr(self.defense),
             "threat": repr(self.threat) if mask is None else f"{self.threat!r} {hash_tensors([('mask', mask)])}",
+            **{name: repr(value) for name, value in self.settings.header().items()},
+            "number of examples": str(len(self.examples.x)),
             "data fingerprint": fingerprint(self.examples.x, self.examples.y),
             "fingerprint of the initial weights": self.start,
             "fingerprint of the teachers": repr([_print(teacher) for teacher in teachers(self.defense)]),
             "bounds, mean and std": repr(inputs),
             "optimizer": f"{type(self.optimizer).__name__}({groups})",
             "number of processes": str(self.processes.world),
-            **{name: repr(value) for name, value in self.settings.header().items()},
         }
         if not self.settings.paced and any(part.paced for part in nested(self.defense)):
             found["epochs"] = str(self.settings.epochs)
@@ -182,6 +184,11 @@ class Run:
         # Nearly equal batches: no straggler of one example, which BatchNorm could not learn from.
         batches = self.places[order].tensor_split(math.ceil(len(order) / self.settings.batch_size))
         self.whole.train()
+        for module in self.whole.modules():
+            # The statistics of a frozen BatchNorm are frozen too.
+            own = list(module.parameters(recurse=False))
+            if hasattr(module, "running_mean") and own and not any(weight.requires_grad for weight in own):
+                module.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         seen, seconds = 0, 0.0
         for batch, index in enumerate(batches, 1):
@@ -221,10 +228,13 @@ class Run:
             if settings.precision == "bfloat16":
                 # The cache would keep weights that an attack cast while they were frozen.
                 stack.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
+            differentiates = any(part.differentiates for part in nested(self.defense))
+            if differentiates:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fast attentions have no second derivative
             x = settings.batch(x, rows.to(device), epoch)
             context = Context(
                 self.model,
-                x.requires_grad_(any(part.differentiates for part in nested(self.defense))),
+                x.requires_grad_(differentiates),
                 y,
                 rows.to(device),
                 settings.threat(self.threat, done),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 import torch
@@ -13,10 +13,15 @@ from torch import Tensor, nn
 from sparring.draws import Draws
 from sparring.errors import InputError
 from sparring.problem import Threat
+from sparring.threats.ball import Norm
 from sparring.training.augmentation import Augmentation, augmented
 from sparring.training.schedules import Schedule
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+_CALLABLE = {
+    "optimizer": "give what makes one of the weights, such as sparring.training.SGD(0.1)",
+    **dict.fromkeys(("schedule", "radius", "effort"), "give a function of the share done, such as OneCycle()"),
+}
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -35,7 +40,7 @@ class Settings:
     schedule: Schedule | None = None
     radius: Schedule | None = None
     effort: Schedule | None = None
-    augment: tuple[Augmentation, ...] = ()
+    augment: Sequence[Augmentation] = ()
     label_smoothing: float = 0.0
     ema: float | None = None
     clip: float | None = None
@@ -53,6 +58,20 @@ class Settings:
                 raise InputError(f"{name} is {value!r}; give a whole number of at least 1")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed!r}; give a whole number from 0 to 2**63 - 1")
+        for name in ("optimizer", "schedule", "radius", "effort"):
+            if (value := getattr(self, name)) is not None and not callable(value):
+                raise InputError(f"{name} is {value!r}; {_CALLABLE[name]}")
+        for name in ("lr", "label_smoothing", "ema", "clip", "validation"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise InputError(f"{name} is {value!r}; give a number")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise InputError(f"lr is {self.lr!r}; give a finite number above 0")
+        if not isinstance(self.augment, list | tuple) or not all(map(callable, self.augment)):
+            raise InputError(
+                f"augment is {self.augment!r}; give a tuple of augmentations, such as (PadCrop(4), Flip())"
+            )
+        object.__setattr__(self, "augment", tuple(self.augment))
         for name, low, high in (("label_smoothing", 0.0, 1.0), ("ema", 0.0, 1.0)):
             value = getattr(self, name)
             if value is not None and not low <= value < high:
@@ -65,7 +84,7 @@ class Settings:
             )
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; use 'float32' or 'bfloat16'")
-        if not 0 <= self.validation < math.inf or (self.validation >= 1 and self.validation != int(self.validation)):
+        if not 0 <= self.validation < math.inf or (self.validation >= 1 and isinstance(self.validation, float)):
             raise InputError(f"validation is {self.validation!r}; give a share in [0, 1), or how many examples")
         if self.patience is not None and not self.validation:
             raise InputError(
@@ -87,7 +106,9 @@ class Settings:
         """The threat at this point of the training."""
         if threat is None or self.radius is None:
             return threat
-        return replace(threat, eps=threat.radius * self.radius(done))  # type: ignore[type-var, operator]
+        if not isinstance(threat, Norm):
+            raise InputError(f"radius is given, and {threat!r} is no norm whose radius could be scheduled")
+        return threat.scaled(self.radius(done))
 
     def batch(self, x: Tensor, index: Tensor, epoch: int) -> Tensor:
         """The examples of a batch as they are learned from, new tensors."""
@@ -99,4 +120,8 @@ class Settings:
         kept = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("lr", "optimizer", "patience", *(() if self.paced else ("epochs",))):
             del kept[name]  # the optimizer is told as it was made
+        for name in ("schedule", "radius", "effort"):
+            schedule = kept[name]
+            if schedule is not None and not is_dataclass(schedule):  # a function does not show what it does
+                kept[name] = (schedule, [schedule(done / 10) for done in range(1, 10)])
         return kept

@@ -66,7 +66,7 @@ class Watch:
         Collapse: one answer to everything, for three epochs.
 
         Catastrophic overfitting (Wong et al. 2020, section 5.4): the network has learned the attack it trains
-        with. It gets those examples right while PGD-10 takes half of what it once withstood.
+        with. It gets those examples right while PGD-10 takes half of what it once withstood, or for five epochs all.
         """
         found = []
         common = float(torch.bincount(self.y).max()) / len(self.y)
@@ -77,7 +77,10 @@ class Watch:
                 "radius=Linear(0, 1, until=0.5), lower the learning rate, or start from a naturally trained network"
             )
         *before, robust = (record.get("robust_accuracy", math.nan) for record in history)
-        if not math.isnan(attacked) and attacked - robust >= 0.3 and robust < max(max(before, default=0.0) / 2, 0.05):
+        best = max(before, default=0.0)
+        fallen = best >= 0.1 and robust < best / 2
+        never = len(before) >= 4 and max(*before, robust) < 0.05
+        if attacked - robust >= 0.3 and (fallen or never):
             found.append(
                 f"catastrophic overfitting: {attacked:.0%} on its own adversarial examples, {robust:.0%} under PGD-10. "
                 "Train with more attack steps, with N-FGSM, or at a smaller radius"
@@ -92,6 +95,7 @@ def parted(examples: Examples, share: float, threat: Threat | None) -> tuple[Ten
         InputError: so many are held out that none are left.
     """
     rows = len(examples.x)
+    threat = threat if getattr(threat, "radius", None) is not None else None  # PGD-10 needs one
     count = int(share) if share >= 1 else math.ceil(share * rows - 1e-6)
     if count >= rows:
         raise InputError(f"validation={share:g} holds {count} of {rows} examples out; leave some to learn from")
