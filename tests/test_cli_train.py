@@ -19,8 +19,8 @@ def test_a_recipe_is_trained_into_a_folder_that_can_be_evaluated(type_: Type) ->
     assert said.code == 0, said.err
     assert "runs/t/: checkpoint.pt, metrics.jsonl, model.safetensors, recipe.toml" in said.out
     assert all(word in said.out for word in ("right while learning", "PGD-10", "kept"))
-    assert "training: 100% · epoch 2/2 · loss" in said.err
-    assert "· clean" in said.err
+    assert "training: 100% · epoch 2/2, loss" in said.err
+    assert ", clean" in said.err
     following = said.out.split("Next: sparring ")[1]
     assert following == ("evaluate --model zoo:digits-cnn --weights runs/t/model.safetensors --threat linf:0.2\n")
     assert type_(f"{following} --limit 10 --no-save").code == 0

@@ -34,6 +34,7 @@ HEADINGS = {
     "input_gradient": "input grad.",
     "distilled": "distilled",
 }
+WIDTH = len("training input grad.")
 NATURAL, ROBUST = "natural", "trades"
 
 
@@ -110,7 +111,7 @@ class Demo:
         make: Any = partial(torch.optim.SGD, lr=0.08, momentum=0.9, nesterov=True)
         if name in ("input_gradient", "distilled"):  # SGD overshoots a penalty, and a high temperature
             make = partial(torch.optim.Adam, lr=0.004 if name == "input_gradient" else 0.01)
-        with self.terminal.progress(f"training {HEADINGS[name]}", epochs) as update:
+        with self.terminal.progress(f"training {HEADINGS[name]}".ljust(WIDTH), epochs) as update:
 
             def told(step: Mapping[str, Any]) -> None:
                 done = step["epoch"] - 1 + step["batch"] / step["batches"]
@@ -132,7 +133,7 @@ class Demo:
     def _evaluate(self, name: str, net: nn.Module, examples: Examples) -> Result:
         from sparring.evaluation import evaluate
 
-        with self.terminal.progress(f"attacking {HEADINGS[name]}", len(examples.x)) as update:
+        with self.terminal.progress(f"attacking {HEADINGS[name]}".ljust(WIDTH), len(examples.x)) as update:
 
             def told(step: Progress) -> None:
                 update(step.done, f"worst case so far {percent(step.standing / step.total)}")
@@ -144,7 +145,7 @@ class Demo:
     def _nearest(self, name: str, net: nn.Module, examples: Examples) -> dict[str, Any]:
         """Carlini & Wagner: how far away is the nearest adversarial example it finds?"""
         attack = sp.CarliniWagner(**self.carlini_wagner)
-        with self.terminal.progress(f"C&W on {HEADINGS[name]}", 1) as update:
+        with self.terminal.progress(f"C&W on {HEADINGS[name]}".ljust(WIDTH), 1) as update:
             found = attack(net, examples.x[: self.nearest], examples.y[: self.nearest], sp.L2(), seed=self.seed)
             attacked = found.backwards > 0  # the rest were wrong from the start
             fell = attacked & found.success

@@ -43,10 +43,10 @@ class Meter:
             self.begun = done - batch  # a resumed run has less to do
         if "robust_accuracy" in record:
             clean, robust = record["clean_accuracy"], record["robust_accuracy"]
-            self.sight = f" · clean {clean:.0%} · PGD-10 {robust:.0%}"
-        sight = self.sight or f" · learning {record['accuracy']:.0%}"
-        whose = "teacher, " if teacher else ""
-        self.note = f"{whose}epoch {epoch:g}/{self.epochs} · loss {record['loss']:.2f}{sight}"
+            self.sight = f", clean {clean:.0%}, PGD-10 {robust:.0%}"
+        sight = self.sight or f", learning {record['accuracy']:.0%}"
+        whose = "teacher: " if teacher else ""
+        self.note = f"{whose}epoch {epoch:g}/{self.epochs}, loss {record['loss']:.2f}{sight}"
         self.share = round((done - self.begun) / ((self.lessons + 1) * self.epochs - self.begun), 9)
         self.update(self.share, self.note)
 

@@ -54,8 +54,8 @@ class Terminal:
     @contextmanager
     def _live(self, label: str, total: float) -> Iterator[Update]:
         columns = (
-            TextColumn("{task.description:<24}"),
-            BarColumn(24),
+            TextColumn("{task.description}"),
+            BarColumn(10),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[note]}", style="dim"),
@@ -79,7 +79,7 @@ class Terminal:
                 return
             told = now
             left = f", about {(now - begun) * (total - done) / done:.0f} s left" if 0 < done < total else ""
-            self.say_aside(f"{label}: {done / total:.0%}{left}{f' · {note}' if note else ''}")
+            self.say_aside(f"{label.strip()}: {done / total:.0%}{left}{f' · {note}' if note else ''}")
 
         return update
 
