@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,17 +77,22 @@ class Times:
 
 def interleaved(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Times]:
     """Times of each call in each repeat, after one unmeasured round; each repeat starts one call later."""
+    times = {name: Times([], []) for name in calls}
+    for name in rounds(calls, repeats):
+        cpu = time.process_time()
+        times[name].wall.append(seconds(calls[name]))
+        times[name].cpu.append(time.process_time() - cpu)
+    return times
+
+
+def rounds(calls: Mapping[str, Callable[[], object]], repeats: int) -> Iterator[str]:
+    """Whose turn it is: after one unmeasured round of all calls, each repeat starts one call later."""
     names = list(calls)
     for name in names:
         calls[name]()
-    times = {name: Times([], []) for name in names}
     for repeat in range(repeats):
         at = repeat % len(names)
-        for name in names[at:] + names[:at]:
-            cpu = time.process_time()
-            times[name].wall.append(seconds(calls[name]))
-            times[name].cpu.append(time.process_time() - cpu)
-    return times
+        yield from names[at:] + names[:at]
 
 
 def ratio(times: Sequence[float], reference: Sequence[float]) -> Ratio:

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import sparring as sp
 from benchmarks.fixtures import Absent
-from benchmarks.measure import Times, ratio, settings, table
+from benchmarks.measure import Times, ratio, rounds, settings, table
 from sparring.defenses import AWP, TRADES, AdversarialTraining, Standard
 from sparring.zoo import PreActResNet
 
@@ -75,15 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(calls: dict[str, Callable[[], float]], repeats: int) -> dict[str, Times]:
-    """Each call times itself; after one unmeasured round, each repeat starts one call later."""
-    names = list(calls)
-    for name in names:
-        calls[name]()
-    times = {name: Times([], []) for name in names}
-    for repeat in range(repeats):
-        at = repeat % len(names)
-        for name in names[at:] + names[:at]:
-            times[name].cpu.append(calls[name]())
+    """Processor times; each call takes its own."""
+    times = {name: Times([], []) for name in calls}
+    for name in rounds(calls, repeats):
+        times[name].cpu.append(calls[name]())
     return times
 
 

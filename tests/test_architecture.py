@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "sparring"
 
 # From the ground up; a part imports its own layer and those before it.
 CORE = (
-    ("errors", "rows", "draws"),
+    ("errors", "rows", "draws", "registry"),
     ("problem", "model"),
     ("threats", "objectives", "rules"),
     ("oracle",),

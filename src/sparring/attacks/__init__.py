@@ -5,8 +5,9 @@ Classes are imported on first use, so that their names can be listed without tor
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from sparring.registry import found, loaded
 
 if TYPE_CHECKING:
     from sparring.attacks.apgd import APGD as APGD
@@ -30,19 +31,11 @@ __all__ = ["REGISTRY", "available", *(home.partition(":")[2] for home in (*REGIS
 
 def available() -> dict[str, type[Attack]]:
     """Every registered attack by name; call a class without arguments for its defaults."""
-    return {name: _load(home) for name, home in REGISTRY.items()}
-
-
-def _load(home: str) -> Any:
-    module, _, name = home.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return {name: loaded(home) for name, home in REGISTRY.items()}
 
 
 def __getattr__(name: str) -> Any:
-    for home in (*REGISTRY.values(), *_SHARED):
-        if home.endswith(f":{name}"):
-            return _load(home)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found(__name__, name, (*REGISTRY.values(), *_SHARED))
 
 
 def __dir__() -> list[str]:
