@@ -20,7 +20,7 @@ from sparring.problem import Threat, check_classes, check_inputs
 from sparring.training.augmentation import Augmentation
 from sparring.training.checkpoint import Folder, Record
 from sparring.training.processes import Processes, joined
-from sparring.training.run import Run, copied
+from sparring.training.run import Run, copied, frozen
 from sparring.training.schedules import Schedule
 from sparring.training.settings import MakeOptimizer, Precision, Settings
 
@@ -150,7 +150,7 @@ def _train(
     progress: Callable[[Record], None] | None,
     teaching: bool = False,
 ) -> Trained:
-    check(net, examples, defense, threat, settings, processes)
+    check(net, examples, defense, threat, settings)
 
     taught: dict[Defense, nn.Module] = {}
     alarms: list[str] = []
@@ -176,12 +176,12 @@ def _train(
     folder = Folder(out, run.header() | ends, resume) if out is not None else None
     if folder and (state := folder.restore()):
         run.restore(state)
-        if processes.leads:
-            folder.tell(run.history, run.kept)  # they may have been removed
         if run.done > settings.epochs:
             raise ResumeError(
                 f"{out} keeps {run.done} epochs, more than epochs={settings.epochs}; choose another folder"
             )
+        if processes.leads:
+            folder.tell(run.history, run.kept)  # they may have been removed
     elif folder and processes.leads:
         folder.ready()
     while run.done < settings.epochs and not run.tired():
@@ -203,7 +203,6 @@ def check(
     defense: Defense,
     threat: Threat | None,
     settings: Settings,
-    processes: Processes,
 ) -> None:
     """Raises InputError for what cannot be trained."""
     model = Model.of(net)
@@ -274,8 +273,7 @@ def _renewed(net: nn.Module, seed: int) -> nn.Module:
     young = copied(net)
     with isolated(seed, Model.of(young).device or torch.device("cpu")):
         for module in young.modules():
-            own = list(module.parameters(recurse=False))
-            frozen = bool(own) and not any(weight.requires_grad for weight in own)  # such as a pretrained backbone
-            if not frozen and callable(reset := getattr(module, "reset_parameters", None)):
+            # What is frozen, such as a pretrained backbone, stays.
+            if not frozen(module) and callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
     return young

@@ -186,8 +186,7 @@ class Run:
         self.whole.train()
         for module in self.whole.modules():
             # The statistics of a frozen BatchNorm are frozen too.
-            own = list(module.parameters(recurse=False))
-            if hasattr(module, "running_mean") and own and not any(weight.requires_grad for weight in own):
+            if hasattr(module, "running_mean") and frozen(module):
                 module.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         seen, seconds = 0, 0.0
@@ -306,6 +305,12 @@ def copied(net: nn.Module) -> nn.Module:
     except Exception as error:
         raise InputError(f"net cannot be copied ({type(error).__name__}: {error}); training works on a copy") from error
     return copied
+
+
+def frozen(module: nn.Module) -> bool:
+    """Whether a module has weights of its own, none of which is learned."""
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(weight.requires_grad for weight in own)
 
 
 def _print(teacher: nn.Module) -> str:
