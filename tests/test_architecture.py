@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src" / "sparring"
 
 # From the ground up; a part imports its own layer and those before it.
 CORE = (
-    ("errors", "rows", "draws", "registry"),
+    ("errors", "rows", "draws", "registry", "randomness"),
+    ("substitution", "gradients"),
     ("problem", "model"),
     ("threats", "objectives", "rules"),
     ("oracle",),

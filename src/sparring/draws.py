@@ -50,21 +50,26 @@ class Draws:
         """The independent stream under this one with that name."""
         return replace(self, path=self.path + path)
 
-    def _words(self, index: Tensor, step: int, count: int) -> Tensor:
+    def _words(self, index: Tensor, step: int | Tensor, count: int) -> Tensor:
         digest = hashlib.sha256(repr((self.seed, self.path)).encode()).digest()
         key = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
         rows = index.to(torch.int64)[:, None]
         block = torch.arange((count + 3) // 4, device=index.device)[None, :]
         empty = torch.zeros_like(rows + block)
+        step = step.to(torch.int64)[:, None] if isinstance(step, Tensor) else step
         words = philox((block + empty, step + empty, (rows & _WORD) + empty, (rows >> 32) + empty), key)
         return torch.stack(words, dim=-1).flatten(1)[:, :count]
 
-    def uniform(self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """(N, *shape) numbers in [0, 1), a function of seed, path, example index (N,) and step."""
+    def uniform(
+        self, index: Tensor, step: int | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """(N, *shape) numbers in [0, 1), a function of seed, path, example index (N,) and step: one, or one a row."""
         words = self._words(index, step, math.prod(shape)) >> 8
         return (words.to(dtype) * 2.0**-24).reshape(len(index), *shape)
 
-    def normal(self, index: Tensor, step: int, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    def normal(
+        self, index: Tensor, step: int | Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """(N, *shape) standard normal numbers, by Box and Muller (1958)."""
         count = math.prod(shape)
         pairs = self.uniform(index, step, ((count + 1) // 2, 2), torch.float64)

@@ -2,7 +2,8 @@
 
 SparringError
 ├── InputError     the caller's data or arguments cannot be used as they are
-├── ModelError     the network misbehaves: logits that are not finite, a wrong shape, no gradient
+├── ModelError     the network misbehaves: logits that are not finite, a wrong shape
+│   └── NoGradient the logits do not depend differentiably on the input
 ├── ResumeError    a run folder belongs to another run, or is damaged
 └── MissingExtra   an optional dependency is not installed
 
@@ -25,6 +26,10 @@ class InputError(SparringError, ValueError):
 
 class ModelError(SparringError, RuntimeError):
     """The network misbehaves: logits that are not finite, a wrong shape, no gradient."""
+
+
+class NoGradient(ModelError):
+    """The logits do not depend differentiably on the input."""
 
 
 class ResumeError(SparringError, RuntimeError):

@@ -5,6 +5,7 @@ The caller's network is left as it was found, whatever happens in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import InputError, ModelError
+from sparring.gradients import Estimator
+from sparring.substitution import named, substituted
 
 Network = nn.Module | Callable[[Tensor], Any]
 
@@ -26,9 +29,14 @@ class Model(nn.Module):
         bounds: the lowest and highest valid input value, the same for every input feature.
         mean, std: normalisation applied before `net`: one number, or one a channel (axis 1).
         mode: "eval" runs `net` in evaluation mode and restores every training flag; "as-is" leaves it.
+        eot: draws a look at a randomised network takes (expectation over transformation, Athalye et al. 2018): its
+            logits are the log of the mean probability, its gradient the mean gradient.
+        bpda: what stands in, backward, for submodules of `net` by name: "identity", a smooth callable, or "estimate",
+            which estimates the layer's slope from random differences.
+        gradients: where attacks take their gradient from; None is the network's own. See sparring.gradients.
 
     Raises:
-        InputError: bounds are not two increasing numbers, or std has a zero.
+        InputError: bounds are not two increasing numbers, std has a zero, or bpda names no submodule.
         ModelError: `net` returns something other than finite logits of shape (N, K) with K >= 2.
     """
 
@@ -42,6 +50,10 @@ class Model(nn.Module):
         mean: float | Sequence[float] | Tensor | None = None,
         std: float | Sequence[float] | Tensor | None = None,
         mode: Literal["eval", "as-is"] = "eval",
+        eot: int = 1,
+        *,
+        bpda: Mapping[str, Any] | None = None,
+        gradients: Estimator | None = None,
     ) -> None:
         super().__init__()
         if not callable(net):
@@ -51,9 +63,16 @@ class Model(nn.Module):
             raise InputError(f"bounds are ({low}, {high}); give the lowest and the highest valid input value")
         if mode not in ("eval", "as-is"):
             raise InputError(f'mode is {mode!r}; use "eval" or "as-is"')
+        if not isinstance(eot, int) or eot < 1:
+            raise InputError(f"eot is {eot!r}; give the number of draws, at least 1")
+        if bpda and not isinstance(net, nn.Module):
+            raise InputError(f"bpda names submodules, and net is a {type(net).__name__}; pass a torch.nn.Module")
         self.net = net
         self.bounds = (low, high)
         self.mode = mode
+        self.eot = eot
+        self.bpda = named(net, bpda) if isinstance(net, nn.Module) and bpda else {}
+        self.gradients = gradients
         self.register_buffer("mean", _buffer(mean), persistent=False)
         self.register_buffer("std", _buffer(std), persistent=False)
         if self.std is not None and not bool((self.std > 0).all()):
@@ -67,8 +86,30 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of inputs (N, …); one logit becomes two classes."""
+        if self.eot == 1:
+            return self.once(x)
+        return mean_logits([self.once(x) for _ in range(self.eot)])
+
+    def once(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of a single draw of a randomised network."""
         with nullcontext() if self._quiet else self._flags():
             return self._logits(x)
+
+    def seen_by(self, **changes: Any) -> Model:
+        """The same network as another attacker sees it: with another eot, bpda or gradients."""
+        view = {"mode": self.mode, "eot": self.eot, "bpda": self.bpda, "gradients": self.gradients, **changes}
+        return Model(self.net, self.bounds, self.mean, self.std, **view)
+
+    def adaptive(self, eot: int = 20) -> Model:
+        """The same network as an attacker sees it who knows the defenses in it.
+
+        Every submodule that says what to differentiate instead (`surrogate`) is replaced by that, backward; where one
+        says that it is `random`, a look takes `eot` draws. All of `sp.defenses`' transforms say so.
+        """
+        modules = dict(self.net.named_modules()) if isinstance(self.net, nn.Module) else {}
+        known = {name: module.surrogate for name, module in modules.items() if hasattr(module, "surrogate")}
+        random = any(getattr(module, "random", False) is True for module in modules.values())
+        return self.seen_by(eot=max(self.eot, eot if random else 1), bpda={**known, **self.bpda})
 
     @property
     def device(self) -> torch.device | None:
@@ -88,7 +129,7 @@ class Model(nn.Module):
         # A BatchNorm left in training mode counts what it sees; what an attack shows it must not stay.
         counting = self.mode == "as-is" and any(module.training for module in self.modules() if module is not self)
         buffers = [(buffer, buffer.clone()) for buffer in self.buffers()] if counting else []
-        with self._flags():
+        with self._flags(), substituted(self.net, self.bpda) if isinstance(self.net, nn.Module) else nullcontext():
             self._quiet += 1
             try:
                 for parameter in parameters:
@@ -153,6 +194,13 @@ def logits_of(output: Any, rows: int) -> Tensor:
         )
     logits: Tensor = output
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def mean_logits(draws: Sequence[Tensor]) -> Tensor:
+    """The log of the mean probability over several draws of logits (N, K)."""
+    if len(draws) == 1:
+        return draws[0]
+    return torch.stack([logits.log_softmax(1) for logits in draws]).logsumexp(0) - math.log(len(draws))
 
 
 def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:

@@ -7,13 +7,22 @@ here, and rows cannot mix in it because the objective is one number a row.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparring.errors import ModelError
-from sparring.model import Model
+from sparring.errors import ModelError, NoGradient
+from sparring.model import Model, mean_logits
 from sparring.problem import Objective, Problem, Seen, check_classes
+from sparring.randomness import looking
+
+_NO_GRADIENT = (
+    "the logits do not depend differentiably on the input: there is no input gradient. Remove the .detach(), no_grad() "
+    'or NumPy step in the network, stand something smooth in for its layer, sp.Model(net, bpda={"layer": "identity"}), '
+    "or use an attack without gradients: sp.Square()"
+)
 
 
 class Oracle:
@@ -33,45 +42,80 @@ class Oracle:
         self.zero_gradients = torch.zeros_like(self.forwards)
 
     def logits(self, problem: Problem, x: Tensor) -> Tensor:
-        """(N, K) logits at x. Charges one forward a row.
+        """(N, K) logits at x, over fresh draws of a randomised model. Charges one forward a row and draw.
 
         Raises:
             ModelError: the logits are not finite, or have another shape.
         """
         with torch.no_grad():
-            return self._forward(problem, x)
+            return mean_logits([self._forward(problem, x) for _ in range(self.model.eot)])
 
     def look(self, problem: Problem, x: Tensor, objective: Objective) -> Seen:
-        """Logits and score at x, without a gradient. Charges one forward a row."""
-        logits = self.logits(problem, x)
-        return Seen(logits, objective(logits, problem.goal), torch.zeros_like(x))
+        """Logits and score at x, without a gradient. Charges one forward a row and draw."""
+        with torch.no_grad():
+            draws = [self._forward(problem, x) for _ in range(self.model.eot)]
+            score = torch.stack([objective(logits, problem.goal) for logits in draws]).mean(0)
+        return Seen(mean_logits(draws), score, torch.zeros_like(x))
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
-        """Logits, score and weight × the score's gradient at x. Charges one forward and one backward a row.
+        """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.
+
+        Charges one forward and one backward a row and draw; an estimate charges what it asks for.
 
         Raises:
             ModelError: as `logits`; or the input has no gradient, or one that is not finite.
         """
-        at = x.detach().requires_grad_(True)
-        with torch.enable_grad():
-            logits = self._forward(problem, at)
-            score = objective(logits, problem.goal)
-            if not score.requires_grad:
-                raise ModelError(
-                    "the logits do not depend differentiably on the input: there is no input gradient. Remove "
-                    "the .detach(), no_grad() or NumPy step in the network, or use an attack without gradients"
-                )
-            (gradient,) = torch.autograd.grad(score, at, grad_outputs=torch.full_like(score, weight), allow_unused=True)
-        if gradient is None:
-            raise ModelError("the logits do not depend on the input: there is no input gradient to follow")
-        self.backwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
-        largest = gradient.flatten(1).abs().amax(1)
+        if self.model.gradients is None:
+            seen = self.follow(problem, x, objective, weight)
+        else:
+            seen = self.look(problem, x, objective)
+            low, high = self.model.bounds
+            asked = Asked(self, problem, objective)
+            with looking(problem.draws.at("estimate"), problem.index, self.forwards[problem.slot]):
+                estimate = self.model.gradients(x.detach(), high - low, asked)
+            seen = replace(seen, gradient=weight * estimate)
+        largest = seen.gradient.flatten(1).abs().amax(1)
         self._finite(problem, largest, "input gradient")
         self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long())
+        return seen
+
+    def follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
+        """`gradient` by the model's own graph, whatever its `gradients` says: the mean over its draws."""
+        draws = [self._backward(problem, x, objective, weight) for _ in range(self.model.eot)]
+        if len(draws) == 1:
+            return draws[0]
+        score = torch.stack([seen.score for seen in draws]).mean(0)
+        gradient = torch.stack([seen.gradient for seen in draws]).mean(0)
+        return Seen(mean_logits([seen.logits for seen in draws]), score, gradient)
+
+    def _backward(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:
+        at = x.detach().requires_grad_(True)
+        with torch.enable_grad(), self._looking(problem):
+            try:
+                logits = self._answer(problem, at)
+            except RuntimeError as error:
+                if "that requires grad" in str(error):  # what torch says of .numpy() in the middle of a network
+                    raise NoGradient(_NO_GRADIENT) from error
+                raise
+            score = objective(logits, problem.goal)
+            if not score.requires_grad:
+                raise NoGradient(_NO_GRADIENT)
+            (gradient,) = torch.autograd.grad(score, at, grad_outputs=torch.full_like(score, weight), allow_unused=True)
+        if gradient is None:
+            raise NoGradient("the logits do not depend on the input: there is no input gradient to follow")
+        self.backwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
         return Seen(logits.detach(), score.detach(), gradient)
 
     def _forward(self, problem: Problem, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
+        with self._looking(problem):
+            return self._answer(problem, x)
+
+    def _looking(self, problem: Problem) -> AbstractContextManager[None]:
+        """A row's clock is the count of its forwards, so that no two looks of it share a draw."""
+        return looking(problem.draws, problem.index, self.forwards[problem.slot])
+
+    def _answer(self, problem: Problem, x: Tensor) -> Tensor:
+        logits: Tensor = self.model.once(x)
         self.forwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
         self._finite(problem, logits.detach(), "logits")
         if not self.classes:
@@ -94,6 +138,29 @@ class Oracle:
                 f"the {what} of example {int(problem.index[row])} is {value}; nothing can be concluded about "
                 "it. Check the network for overflow, log(0) or division by zero, or run it in float32"
             )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an estimator of gradients may ask about some rows; points outside the input range are moved to its edge."""
+
+    oracle: Oracle
+    problem: Problem
+    objective: Objective
+
+    def score(self, x: Tensor) -> Tensor:
+        return self.oracle.look(self.problem, x.clamp(*self.oracle.model.bounds), self.objective).score
+
+    def gradient(self, x: Tensor, model: nn.Module | None = None) -> Tensor:
+        x = x.clamp(*self.oracle.model.bounds)
+        if model is None:
+            return self.oracle.follow(self.problem, x, self.objective).gradient
+        other = Oracle(Model.of(model), len(self.oracle.forwards), self.oracle.device)
+        with other.model.quiet():
+            gradient = other.gradient(self.problem, x, self.objective).gradient
+        self.oracle.forwards += other.forwards
+        self.oracle.backwards += other.backwards
+        return gradient
 
 
 def _are_probabilities(logits: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def solve(method: Method[State], problem: Problem, oracle: Oracle, state: State 
     at = torch.arange(len(problem.index), device=problem.x.device)
     while len(at):
         x, seen, state = method.step(problem, oracle, state)
-        best = best.better(judged(problem, best, x, seen), problem.seek)
+        best = best.better(sure(problem, oracle, judged(problem, best, x, seen)), problem.seek)
         over = method.over(state)
         if problem.seek == "any":
             over = over | best.success
@@ -70,6 +70,21 @@ def judged(problem: Problem, base: Outcome, x: Tensor, seen: Seen | None) -> Out
     return replace(base, x=x, success=success, distance=distance, score=seen.score.to(base.score))
 
 
+def sure(problem: Problem, oracle: Oracle, look: Outcome) -> Outcome:
+    """A randomised model must err on fresh draws too: a row that left at a lucky draw would not be tried again."""
+    if oracle.model.eot == 1 or not bool(look.success.any()):
+        return look
+    return replace(look, success=confirmed(problem, oracle, look))
+
+
+def confirmed(problem: Problem, oracle: Oracle, found: Outcome) -> Tensor:
+    """(N,) bool: the claimed successes that a fresh forward pass confirms, goal and region both."""
+    won = found.success.nonzero().squeeze(1)
+    claim, x = problem.take(won), found.x.index_select(0, won)
+    again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x)
+    return found.success.index_copy(0, won, again)
+
+
 def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
     """`found` with every claimed success confirmed by a fresh forward pass, distances measured, counts filled in.
 
@@ -78,10 +93,7 @@ def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
     if problem.seek != "strongest":
         held = found.success
         if bool(held.any()):
-            won = held.nonzero().squeeze(1)
-            claim, x = problem.take(won), found.x.index_select(0, won)
-            again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x)
-            held = held.index_copy(0, won, again)
+            held = confirmed(problem, oracle, found)
         slipped = found.success & ~held
         if bool(slipped.any()):
             found = Outcome.none(problem).where(slipped, found)

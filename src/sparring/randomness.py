@@ -1,0 +1,63 @@
+"""What a randomised module draws from: the stream of the look being taken, addressed by example and step.
+
+While attacking, the oracle publishes which examples are looked at and for which time, so that a random number is a
+function of (seed, path, example index, step) and no batch changes it. Outside of an attack it is torch's generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparring.draws import Draws
+
+
+@dataclass
+class Look:
+    """The rows being looked at: index (N,), and how often each was looked at before (N,)."""
+
+    draws: Draws
+    index: Tensor
+    step: Tensor
+    asked: int = 0  # several modules may draw in one look, each from a stream of its own
+
+    def stream(self) -> Draws:
+        """The next module's stream."""
+        self.asked += 1
+        return self.draws.at("model", self.asked)
+
+
+_LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
+
+
+@contextmanager
+def looking(draws: Draws, index: Tensor, step: Tensor) -> Iterator[None]:
+    """Inside, randomised modules draw for these rows."""
+    token = _LOOK.set(Look(draws, index, step))
+    try:
+        yield
+    finally:
+        _LOOK.reset(token)
+
+
+def normal(x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+    """(N, *shape) standard normal numbers for the N rows of x, of its dtype and device; by default one an entry."""
+    wanted = tuple(x.shape[1:]) if shape is None else tuple(shape)
+    look = _LOOK.get()
+    if look is None or len(look.index) != len(x):
+        return torch.randn(len(x), *wanted, dtype=x.dtype, device=x.device)
+    return look.stream().normal(look.index, look.step, wanted, x.dtype).to(x.device)
+
+
+def uniform(x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+    """(N, *shape) numbers in [0, 1) for the N rows of x, of its dtype and device; by default one an entry."""
+    wanted = tuple(x.shape[1:]) if shape is None else tuple(shape)
+    look = _LOOK.get()
+    if look is None or len(look.index) != len(x):
+        return torch.rand(len(x), *wanted, dtype=x.dtype, device=x.device)
+    return look.stream().uniform(look.index, look.step, wanted, x.dtype).to(x.device)
