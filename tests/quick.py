@@ -9,7 +9,15 @@ from sparring.attacks import Attack
 
 ATTACKS = tuple(sp.attacks.available())
 NORMS = {"linf": sp.Linf, "l2": sp.L2, "l1": sp.L1, "l0": sp.L0}
-SMALL = {"steps": 12, "searches": 3, "initial_c": 1.0, "learning_rate": 0.1}
+SMALL = {
+    "steps": 12,
+    "searches": 3,
+    "initial_c": 1.0,
+    "learning_rate": 0.1,
+    "queries": 100,
+    "initial_evaluations": 8,
+    "max_evaluations": 24,
+}
 
 
 def quick(name: str) -> Attack:

@@ -15,6 +15,7 @@ from models import Then, linear, relu
 from quick import ATTACKS, FORMS, NO_FORMS, NORMS, quick
 
 EVERY = pytest.mark.parametrize("name", ATTACKS)
+BY_GRADIENT = pytest.mark.parametrize("name", [name for name in ATTACKS if quick(name).gradients])
 INF, NAN = float("inf"), float("nan")
 
 
@@ -45,7 +46,7 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_example(name: st
         quick(name)(Then(net, spoil(value, 2), after), x, y, threat(name), index=torch.arange(10, 16))
 
 
-@EVERY
+@BY_GRADIENT
 def test_a_gradient_that_is_not_finite_is_an_error(name: str) -> None:
     class Root(nn.Module):
         """Finite logits whose slope at 0 is infinite."""
@@ -144,7 +145,7 @@ def test_a_batch_size_below_one_is_refused(name: str, size: int) -> None:
         replace(quick(name), batch_size=size)(relu(8, 3), X, Y, threat(name))
 
 
-@EVERY
+@BY_GRADIENT
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -162,7 +163,7 @@ def test_a_network_without_an_input_gradient_is_an_error_not_a_robust_model(
         quick(name)(net, x, sp.Model(net)(x).argmax(1), threat(name))
 
 
-@EVERY
+@BY_GRADIENT
 def test_a_gradient_of_exact_zero_is_counted(name: str) -> None:
     net = Then(linear(8, 3), lambda z: z.round())
     x, y = question(net, 4, 8)

@@ -19,6 +19,7 @@ _HOMES = {
     "L2": "sparring.threats",
     "Linf": "sparring.threats",
     "Outcome": "sparring.problem",
+    "audit": "sparring.auditing",
     "evaluate": "sparring.evaluation",
     "train": "sparring.training",
     "InputError": "sparring.errors",
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
     from sparring.attacks.apgd import APGD as APGD
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
     from sparring.attacks.fgsm import FGSM as FGSM
+    from sparring.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
     from sparring.attacks.mifgsm import MIFGSM as MIFGSM
     from sparring.attacks.pgd import PGD as PGD
+    from sparring.attacks.square import Square as Square
+    from sparring.auditing import audit as audit
     from sparring.errors import InputError as InputError
     from sparring.errors import MissingExtra as MissingExtra
     from sparring.errors import ModelError as ModelError

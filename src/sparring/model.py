@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from inspect import isfunction
 from typing import Any, Literal
 
 import torch
@@ -110,6 +111,12 @@ class Model(nn.Module):
         known = {name: module.surrogate for name, module in modules.items() if hasattr(module, "surrogate")}
         random = any(getattr(module, "random", False) is True for module in modules.values())
         return self.seen_by(eot=max(self.eot, eot if random else 1), bpda={**known, **self.bpda})
+
+    def attacked_with(self) -> str:
+        """How an attacker sees this network, as the arguments of sp.Model; nothing for a plain look."""
+        surrogates = {name: one.__name__ if isfunction(one) else one for name, one in self.bpda.items()}
+        told = {"eot": self.eot, "bpda": surrogates, "gradients": self.gradients}
+        return ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in (1, {}, None))
 
     @property
     def device(self) -> torch.device | None:

@@ -71,7 +71,7 @@ class Oracle:
             seen = self.look(problem, x, objective)
             low, high = self.model.bounds
             asked = Asked(self, problem, objective)
-            with looking(problem.draws.at("estimate"), problem.index, self.forwards[problem.slot]):
+            with looking(problem.draws.at("estimate"), problem.index, problem.slot, self.forwards):
                 estimate = self.model.gradients(x.detach(), high - low, asked)
             seen = replace(seen, gradient=weight * estimate)
         largest = seen.gradient.flatten(1).abs().amax(1)
@@ -112,7 +112,7 @@ class Oracle:
 
     def _looking(self, problem: Problem) -> AbstractContextManager[None]:
         """A row's clock is the count of its forwards, so that no two looks of it share a draw."""
-        return looking(problem.draws, problem.index, self.forwards[problem.slot])
+        return looking(problem.draws, problem.index, problem.slot, self.forwards)
 
     def _answer(self, problem: Problem, x: Tensor) -> Tensor:
         logits: Tensor = self.model.once(x)

@@ -94,6 +94,15 @@ class Region(Rows):
         """The same centre and range with another radius (N,)."""
         raise NotImplementedError
 
+    def farthest(self) -> Tensor:
+        """(N,) how far the farthest point of the input range is."""
+        raise NotImplementedError
+
+    @property
+    def masked(self) -> bool:
+        """Whether part of the input is held still."""
+        raise NotImplementedError
+
     def unbounded(self) -> Self:
         """The input range alone."""
         return self.resized(torch.full_like(self.radius, torch.inf))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,12 +20,22 @@ from sparring.draws import Draws
 
 @dataclass
 class Look:
-    """The rows being looked at: index (N,), and how often each was looked at before (N,)."""
+    """The rows being looked at: index (N,), and slot (N,), where `looks` counts how often each was looked at before."""
 
     draws: Draws
     index: Tensor
-    step: Tensor
+    slot: Tensor
+    looks: Tensor
     asked: int = 0  # several modules may draw in one look, each from a stream of its own
+
+    @cached_property
+    def step(self) -> Tensor:
+        """(N,) the row's clock. A row that stands several times in one look ticks each time."""
+        order = self.slot.argsort(stable=True)
+        ordered = self.slot[order]
+        places = torch.arange(len(order), device=order.device)
+        begins = torch.cat([places[:1], places[1:] * (ordered[1:] != ordered[:-1])]).cummax(0).values
+        return self.looks[self.slot] + torch.empty_like(places).scatter_(0, order, places - begins)
 
     def stream(self) -> Draws:
         """The next module's stream."""
@@ -36,9 +47,9 @@ _LOOK: ContextVar[Look | None] = ContextVar("look", default=None)
 
 
 @contextmanager
-def looking(draws: Draws, index: Tensor, step: Tensor) -> Iterator[None]:
+def looking(draws: Draws, index: Tensor, slot: Tensor, looks: Tensor) -> Iterator[None]:
     """Inside, randomised modules draw for these rows."""
-    token = _LOOK.set(Look(draws, index, step))
+    token = _LOOK.set(Look(draws, index, slot, looks))
     try:
         yield
     finally:

@@ -222,7 +222,7 @@ def test_a_mask_holds_the_rest_bit_for_bit(name: str, norm: str) -> None:
     setting = "images in [0, 1]"
     x, y = question(setting, 3)
     mask = torch.tensor([[True, True, False], [False, True, True], [True, False, True]])
-    out = quick(name)(network(setting), x, y, NORMS[norm](2 * EPS[norm], mask=mask))
+    out = quick(name)(network(setting), x, y, NORMS[norm](4 * EPS[norm], mask=mask))
     assert torch.equal(out.x[..., ~mask], x[..., ~mask])
     assert (out.x != x).any()
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sparring.attacks.attack import Attack as Attack
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
     from sparring.attacks.fgsm import FGSM as FGSM
+    from sparring.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
     from sparring.attacks.mifgsm import MIFGSM as MIFGSM
     from sparring.attacks.pgd import PGD as PGD
+    from sparring.attacks.square import Square as Square
 
 REGISTRY = {
     "fgsm": "sparring.attacks.fgsm:FGSM",
@@ -23,6 +25,8 @@ REGISTRY = {
     "mifgsm": "sparring.attacks.mifgsm:MIFGSM",
     "apgd": "sparring.attacks.apgd:APGD",
     "carlini_wagner": "sparring.attacks.carlini_wagner:CarliniWagner",
+    "square": "sparring.attacks.square:Square",
+    "hop_skip_jump": "sparring.attacks.hop_skip_jump:HopSkipJump",
 }
 
 _SHARED = ("sparring.attacks.attack:Attack",)

@@ -29,9 +29,11 @@ class Attack:
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1", "l0"})
     minimal: ClassVar[bool] = False  # True: also answers a threat without a radius, with the nearest example
+    gradients: ClassVar[bool] = True  # False: asks for logits alone, and works where there is no input gradient
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "searches", "batch_size"):
+        counts = ("steps", "restarts", "searches", "queries", "tries", "initial_evaluations", "max_evaluations")
+        for name in (*counts, "batch_size"):
             value = getattr(self, name, None)
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise InputError(f"{type(self).__name__} has {name}={value!r}; give a whole number of at least 1")

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 import sparring
-from sparring.cli import attack, demo, doctor, evaluate, listing, train
+from sparring.cli import attack, audit, demo, doctor, evaluate, listing, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(demo.demo)
 app.command()(attack.attack)
 app.command()(evaluate.evaluate)
+app.command()(audit.audit)
 app.command()(train.train)
 app.command("list")(listing.listing)
 app.command()(doctor.doctor)

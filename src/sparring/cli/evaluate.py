@@ -35,6 +35,7 @@ def evaluate(
     quiet: o.Quiet = False,
     require: o.Require = None,
     images: o.Images = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Also audit 200 of the examples: sparring audit.")] = False,
 ) -> int:
     """Measure robust accuracy: the worst case of every example over a plan of attacks.
 
@@ -44,5 +45,5 @@ def evaluate(
 
     chosen(PLANS, plan, "--plan")
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
-    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet))
+    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet), audit)
     return order.carry_out(plan)

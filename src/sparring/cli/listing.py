@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsons
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from typing import Annotated, Any
 
@@ -19,11 +19,11 @@ Entries = dict[str, dict[str, Any]]
 @guarded
 def listing(
     what: Annotated[
-        str | None, typer.Argument(help="attacks, threats, objectives, plans, defenses, models or recipes.")
+        str | None, typer.Argument(help="attacks, threats, objectives, plans, defenses, transforms, models or recipes.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> int:
-    """List attacks, threats, objectives, plans, defenses, models and recipes."""
+    """List attacks, threats, objectives, plans, defenses, transforms, models and recipes."""
     if what is not None:
         chosen(SECTIONS, what, "list")
     found = {name: make() for name, make in SECTIONS.items() if what in (None, name)}
@@ -109,6 +109,16 @@ def _plans() -> Entries:
 def _defenses() -> Entries:
     from sparring.defenses import available
 
+    return _promises(available())
+
+
+def _transforms() -> Entries:
+    from sparring.defenses import transforms
+
+    return _promises(transforms())
+
+
+def _promises(kinds: Mapping[str, Any]) -> Entries:
     return {
         name: {
             "summary": _summary(kind),
@@ -116,7 +126,7 @@ def _defenses() -> Entries:
             "promise": kind.promise,
             "broken_by": kind.broken_by,
         }
-        for name, kind in available().items()
+        for name, kind in kinds.items()
     }
 
 
@@ -138,6 +148,7 @@ SECTIONS: dict[str, Callable[[], Entries]] = {
     "objectives": _objectives,
     "plans": _plans,
     "defenses": _defenses,
+    "transforms": _transforms,
     "models": _models,
     "recipes": _recipes,
 }

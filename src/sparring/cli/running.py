@@ -33,6 +33,7 @@ class Order:
     require: float | None
     images: bool
     terminal: Terminal
+    audit: bool = False
 
     def carry_out(self, plan: str | Sequence[Rung]) -> int:
         """The exit code."""
@@ -60,6 +61,7 @@ class Order:
                     resume=self.resume,
                     seed=self.seed,
                     batch_size=self.batch_size,
+                    audit=self.audit,
                     progress=told,
                     command=command(),
                 )
@@ -76,7 +78,7 @@ class Order:
         terminal.show(f"\n{records['model']['network']} · {data} · {threat(records)}")
         terminal.show(table(records))
         if self.inputs.moved().radius is None:
-            terminal.say(_distances(result))
+            terminal.say(f"{_distances(result)} Verdict: {result.verdict}.")
         else:
             terminal.say(sentence(records))
         for finding in records["findings"]:

@@ -1,7 +1,8 @@
 """The defenses: small frozen values that say what a network learns from. One defense is one registry line.
 
-They add and scale, TRADES() + 0.1 * InputGradient(), and AWP wraps one. `sp.train` trains with them. Classes are
-imported on first use, so that their names can be listed without torch.
+They add and scale, TRADES() + 0.1 * InputGradient(), and AWP wraps one. `sp.train` trains with them. The transforms,
+which wrap a model as it is, Quantize(3)(model), have a registry of their own. Classes are imported on first use, so
+that their names can be listed without torch.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
     from sparring.defenses.local_linearity import LocalLinearity as LocalLinearity
     from sparring.defenses.logit_pairing import LogitPairing as LogitPairing
     from sparring.defenses.mart import MART as MART
+    from sparring.defenses.masking.activations import KWinners as KWinners
+    from sparring.defenses.masking.activations import MeanSparse as MeanSparse
+    from sparring.defenses.masking.jpeg import JPEG as JPEG
+    from sparring.defenses.masking.noise import GaussianNoise as GaussianNoise
+    from sparring.defenses.masking.noise import GradientNoise as GradientNoise
+    from sparring.defenses.masking.quantize import Quantize as Quantize
+    from sparring.defenses.masking.resize_pad import ResizePad as ResizePad
+    from sparring.defenses.masking.scores import OutputRounding as OutputRounding
+    from sparring.defenses.masking.scores import ReverseSigmoid as ReverseSigmoid
+    from sparring.defenses.masking.scores import Temperature as Temperature
+    from sparring.defenses.masking.smoothing import MedianSmoothing as MedianSmoothing
+    from sparring.defenses.masking.smoothing import TVSmoothing as TVSmoothing
+    from sparring.defenses.masking.thermometer import Thermometer as Thermometer
+    from sparring.defenses.masking.transform import Transform as Transform
     from sparring.defenses.robust_distillation import ARD as ARD
     from sparring.defenses.robust_distillation import RobustDistillation as RobustDistillation
     from sparring.defenses.single_step import FGSMRS as FGSMRS
@@ -55,12 +70,29 @@ REGISTRY = {
     "robust_distillation": "sparring.defenses.robust_distillation:RobustDistillation",
     "ard": "sparring.defenses.robust_distillation:ARD",
 }
+TRANSFORMS = {
+    "quantize": "sparring.defenses.masking.quantize:Quantize",
+    "jpeg": "sparring.defenses.masking.jpeg:JPEG",
+    "median_smoothing": "sparring.defenses.masking.smoothing:MedianSmoothing",
+    "tv_smoothing": "sparring.defenses.masking.smoothing:TVSmoothing",
+    "thermometer": "sparring.defenses.masking.thermometer:Thermometer",
+    "resize_pad": "sparring.defenses.masking.resize_pad:ResizePad",
+    "gaussian_noise": "sparring.defenses.masking.noise:GaussianNoise",
+    "gradient_noise": "sparring.defenses.masking.noise:GradientNoise",
+    "k_winners": "sparring.defenses.masking.activations:KWinners",
+    "mean_sparse": "sparring.defenses.masking.activations:MeanSparse",
+    "output_rounding": "sparring.defenses.masking.scores:OutputRounding",
+    "reverse_sigmoid": "sparring.defenses.masking.scores:ReverseSigmoid",
+    "temperature": "sparring.defenses.masking.scores:Temperature",
+}
 _SHARED = (
     "sparring.defenses.context:Context",
     "sparring.defenses.defense:Defense",
     "sparring.defenses.defense:Learner",
+    "sparring.defenses.masking.transform:Transform",
 )
-__all__ = ["REGISTRY", "available", *(home.partition(":")[2] for home in (*REGISTRY.values(), *_SHARED))]
+_HOMES = (*REGISTRY.values(), *TRANSFORMS.values(), *_SHARED)
+__all__ = ["REGISTRY", "TRANSFORMS", "available", "transforms", *(home.partition(":")[2] for home in _HOMES)]
 
 
 def available() -> dict[str, type[Defense]]:
@@ -68,8 +100,13 @@ def available() -> dict[str, type[Defense]]:
     return {name: loaded(home) for name, home in REGISTRY.items()}
 
 
+def transforms() -> dict[str, type[Transform]]:
+    """Every registered transform of a model by name; call a class without arguments for its defaults."""
+    return {name: loaded(home) for name, home in TRANSFORMS.items()}
+
+
 def __getattr__(name: str) -> Any:
-    return found(__name__, name, (*REGISTRY.values(), *_SHARED))
+    return found(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparring.attacks.attack import entered, opened
+from sparring.auditing.probe import Evidence, probe
 from sparring.draws import isolated
 from sparring.evaluation.plans import Rung
 from sparring.model import Model
@@ -28,9 +29,10 @@ class Block(Rows):
 
     x: (N, …) the verified adversarial example where there is one, the input elsewhere.
     broken_by: (N,) ROBUST, CLEAN, or the number of the rung that broke it, from 1.
-    distance: (N,) from the input to x. forwards, backwards, zero_gradients: (N, 1 + rungs), the clean look first.
-    seconds: (N, 1 + rungs) wall time of the block's rung, shared evenly among the examples in it.
+    distance: (N,) from the input to x. forwards, backwards, zero_gradients: (N, 2 + rungs), the clean look first, the
+    checks of what still stands last. seconds: (N, 2 + rungs) wall time, shared evenly among the examples in it.
     probabilities: (N,) bool, the network returned probabilities instead of logits.
+    evidence: (N, 5) what the checks found, see `Evidence`.
     """
 
     x: Tensor
@@ -41,13 +43,14 @@ class Block(Rows):
     zero_gradients: Tensor
     seconds: Tensor
     probabilities: Tensor
+    evidence: Tensor
 
 
 def climb(model: Model, problem: Problem, rungs: Sequence[Rung], told: Callable[[str, int], None]) -> Block:
     """Take the rows of `problem` up the ladder; `told(rung, broken so far)` is called after each rung."""
     x = problem.x
-    counts = torch.zeros(3, len(x), 1 + len(rungs), dtype=torch.int64, device=x.device)
-    seconds = torch.zeros(len(x), 1 + len(rungs), dtype=torch.float64)
+    counts = torch.zeros(3, len(x), 2 + len(rungs), dtype=torch.int64, device=x.device)
+    seconds = torch.zeros(len(x), 2 + len(rungs), dtype=torch.float64)
     broken_by = torch.full_like(problem.slot, ROBUST)
     with model.quiet(), isolated(problem.draws.seed, x.device):
         clock = time.perf_counter()
@@ -72,6 +75,15 @@ def climb(model: Model, problem: Problem, rungs: Sequence[Rung], told: Callable[
             found = found.put(at[won], tried.take(won))
             seconds[at.cpu(), number] = (time.perf_counter() - clock) / len(at)
             told(rung.name, int(found.success.sum()))
+        evidence = Evidence.none(x)
+        at = (broken_by == ROBUST).nonzero().squeeze(1)
+        if len(at) and bool(problem.region.radius.isfinite().all()):
+            clock = time.perf_counter()
+            answers, asked = probe(problem.take(at), model)
+            evidence = evidence.put(at, answers)
+            counts[:, at, -1] = torch.stack([asked.forwards, asked.backwards, asked.zero_gradients])
+            seconds[at.cpu(), -1] = (time.perf_counter() - clock) / len(at)
     probabilities = torch.full_like(found.success, oracle.probabilities)
     forwards, backwards, zeros = counts
-    return Block(found.x, broken_by, found.distance, forwards, backwards, zeros, seconds, probabilities).to("cpu")
+    spent = (forwards, backwards, zeros, seconds)
+    return Block(found.x, broken_by, found.distance, *spent, probabilities, evidence.columns).to("cpu")

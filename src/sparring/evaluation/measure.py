@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from sparring.attacks.attack import Attack, fitting
+from sparring.auditing import Audit
+from sparring.auditing import audit as examine
 from sparring.data import fingerprint, hash_tensors, load
 from sparring.errors import InputError
 from sparring.evaluation.block import Block, climb
@@ -47,6 +49,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     limit: int | None = None,
+    audit: bool = False,
     progress: Callable[[Progress], None] | None = None,
     command: str | None = None,
 ) -> Result:
@@ -60,6 +63,7 @@ def evaluate(
         resume: go on with an unfinished run in `out`; a finished one is returned as it is.
         batch_size: examples a block; None takes what fits. Settled once a run.
         limit: only the first so many examples.
+        audit: also run the full audit, on the first 200 examples that the model gets right; its passes are its own.
         progress: called after every rung of every block.
         command: what the user typed, for the record.
 
@@ -107,7 +111,13 @@ def evaluate(
         broken += int((block.broken_by >= 0).sum())
         if progress is not None:
             progress(Progress(int(at[-1]) + 1, len(x), "", len(x) - broken))
-    result = Result(Block.join(blocks), problem, rungs, header, wrapped)
+    examined = None
+    if audit:
+        examined = Audit.load(run.folder) if run is not None else None
+        examined = examined or examine(wrapped, (x, y), threat, seed=seed, batch_size=size)
+        if run is not None:
+            examined.save(run.folder)
+    result = Result(Block.join(blocks), problem, rungs, header, wrapped, examined)
     if run is not None:
         result.save(run.folder)
     return result
@@ -147,6 +157,7 @@ def _header(
             "mean": None if model.mean is None else model.mean.tolist(),
             "std": None if model.std is None else model.std.tolist(),
             "mode": model.mode,
+            "attacked_with": model.attacked_with(),
         },
         "command": command,
         "versions": {

@@ -12,13 +12,16 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from sparring.auditing.finding import Audit, Verdict
+from sparring.auditing.probe import Evidence
+from sparring.auditing.verdict import audited, believed
 from sparring.evaluation.block import CLEAN, ROBUST, Block
 from sparring.evaluation.export import export
 from sparring.evaluation.plans import Rung
-from sparring.evaluation.statistics import clopper_pearson
 from sparring.files import written
 from sparring.model import Model
 from sparring.problem import Problem
+from sparring.statistics import clopper_pearson
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Result:
     rungs: Sequence[Rung] = field(repr=False)
     header: dict[str, Any] = field(repr=False)
     model: Model = field(repr=False)
-    verdict: None = None
+    audit: Audit | None = None
 
     @property
     def y(self) -> Tensor:
@@ -90,19 +93,28 @@ class Result:
         return float(self.block.seconds.sum())
 
     @cached_property
+    def _judgement(self) -> tuple[Verdict, tuple[str, ...]]:
+        met, zero = self.block.backwards[:, 1:-1], self.block.zero_gradients[:, 1:-1]
+        first = (met > 0).double().argmax(1, keepdim=True)
+        asked, dead = met.gather(1, first).squeeze(1), zero.gather(1, first).squeeze(1)
+        blind = (met.sum(1) > 0) & (zero.sum(1) == met.sum(1))
+        correct = self.block.broken_by != CLEAN
+        evidence = Evidence(*self.block.evidence.unbind(1))
+        own = believed(correct, self.robust, (asked > 0) & (dead == asked), blind, evidence)
+        return own if self.audit is None else audited(own, self.audit, correct, self.robust)
+
+    @property
+    def verdict(self) -> Verdict:
+        """May the robust accuracy be believed? From what the plan's attacks met, the checks after it, and the audit."""
+        return self._judgement[0]
+
+    @cached_property
     def findings(self) -> list[str]:
         """What a reader should know before believing the number."""
         found = []
         if bool(self.block.probabilities.any()):
             found.append("The network returns probabilities; attacks climbed log p. Give logits if you can.")
-        tried = self.block.backwards.sum(1) > 0
-        dead = (tried & (self.block.zero_gradients.sum(1) == self.block.backwards.sum(1)) & self.robust).sum()
-        if int(dead):
-            found.append(
-                f"Every input gradient of {int(dead)} of the robust examples was exactly zero: gradient attacks "
-                "were blind there, so this number says little about them."
-            )
-        return found
+        return [*found, *self._judgement[1]]
 
     @cached_property
     def table(self) -> list[dict[str, Any]]:
@@ -117,12 +129,17 @@ class Result:
                     "robust_accuracy": float(standing.double().mean()),
                     "interval": list(clopper_pearson(int(standing.sum()), self.examples)),
                     "broke": int((self.block.broken_by == number).sum()),
-                    "forwards": int(self.block.forwards[:, number].sum()),
-                    "backwards": int(self.block.backwards[:, number].sum()),
-                    "seconds": round(float(self.block.seconds[:, number].sum()), 3),
+                    **self._spent(number),
                 }
             )
         return rows
+
+    def _spent(self, number: int) -> dict[str, Any]:
+        return {
+            "forwards": int(self.block.forwards[:, number].sum()),
+            "backwards": int(self.block.backwards[:, number].sum()),
+            "seconds": round(float(self.block.seconds[:, number].sum()), 3),
+        }
 
     def records(self) -> dict[str, Any]:
         """Plain data: what results.json holds."""
@@ -138,6 +155,8 @@ class Result:
             "backwards": self.backwards,
             "seconds": round(self.seconds, 3),
             "table": self.table,
+            "checks": self._spent(1 + len(self.rungs)),
+            "audit": None if self.audit is None else self.audit.records(),
             **self.header,
         }
 
@@ -173,7 +192,6 @@ class Result:
             f"{row['forwards']:>9,} forwards {row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
             for row in self.table
         ]
-        worst = (
-            f"robust accuracy at most {self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}] on {self.examples} examples"
-        )
+        share = f"{self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}]"
+        worst = f"robust accuracy at most {share} on {self.examples} examples; {self.verdict}"
         return "\n".join([*lines, worst, *self.findings])

@@ -23,8 +23,25 @@ def table(records: Records) -> Table:
     for row in records["table"]:
         broke = "" if row["attack"] is None else f"{row['broke']:,}"
         made.add_row(row["name"], *_measured(row), broke, *_spent(row))
+    if (checks := records.get("checks")) and checks["forwards"]:
+        made.add_row("checks", "", "", "", *_spent(checks), style="dim")
     made.add_section()
     made.add_row("worst case", *_measured(records), "", *_spent(records), style="bold")
+    return made
+
+
+def findings(records: Records) -> Table:
+    """One line a check of an audit: what was measured, where it is flagged, and what it proves."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    made.add_column("check", no_wrap=True)
+    for heading in ("measured", "flagged at"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    made.add_column("meaning")
+    for one in records["findings"]:
+        measured = "–" if one["statistic"] is None else f"{one['statistic']:.3g}"
+        mark = "! " if one["flagged"] else "  "
+        style = "yellow" if one["flagged"] else None
+        made.add_row(f"{mark}{one['name']}", measured, f"{one['threshold']:g}", one["meaning"], style=style)
     return made
 
 
@@ -56,9 +73,10 @@ def text(content: Table, width: int = 100) -> str:
 
 def sentence(records: Records) -> str:
     """What the headline number means, and what it does not."""
+    verdict = f" Verdict: {records['verdict']}." if records.get("verdict") else ""
     return (
         f"Read as: robust accuracy is AT MOST {percent(records['robust_accuracy'])} on these {records['examples']:,} "
-        f"examples under {threat(records)}; an attack not tried here may find more."
+        f"examples under {threat(records)}; an attack not tried here may find more.{verdict}"
     )
 
 

@@ -39,6 +39,13 @@ class Ball(Region):
     def resized(self, radius: Tensor) -> Self:
         return replace(self, radius=radius)
 
+    def farthest(self) -> Tensor:
+        return self.distance(torch.where(self.high - self.centre > self.centre - self.low, self.high, self.low))
+
+    @property
+    def masked(self) -> bool:
+        return self.low.numel() > len(self.low)  # without a mask one edge serves all entries
+
     def room(self, toward: Tensor) -> Tensor:
         """How far each coordinate of the centre may move in the direction of `toward`'s sign."""
         return torch.where(toward > 0, self.high - self.centre, self.centre - self.low)

@@ -1,0 +1,71 @@
+"""The attack as a value, and the second look at what it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from sparring.attacks.attack import Attack, fitting
+from sparring.attacks.hop_skip_jump.hopping import Hopping
+from sparring.errors import InputError
+from sparring.oracle import Oracle
+from sparring.problem import Outcome, Problem
+from sparring.rows import column
+from sparring.searches import restarts
+from sparring.solve import solve
+
+
+def settled(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
+    """`found`, a thousandth farther out where a second look says that the model is right after all.
+
+    The points lie so close to the boundary that another batch shape may round them over it, and then the
+    verification would throw a whole search away.
+    """
+    won = found.success.nonzero().squeeze(1)
+    if not len(won):
+        return found
+    rows, x = problem.take(won), found.x.index_select(0, won)
+    held = rows.goal.reached(oracle.logits(rows, x))
+    farther = rows.region.project(rows.x + 1.001 * (x - rows.x))
+    return replace(found, x=found.x.index_copy(0, won, torch.where(column(held, x), x, farther)))
+
+
+@dataclass(frozen=True)
+class HopSkipJump(Attack):
+    """The nearest adversarial example, from decisions alone; given a radius, the first one inside it.
+
+    steps: rounds. initial_evaluations: decisions for the first estimate of the boundary's normal; the t-th takes
+    sqrt(t) times as many, at most max_evaluations. tries: random points among which to find one to start from;
+    an example without any fails. gamma: the bisection stops at gamma / d^(3/2) of the distance, for d features,
+    but no finer than 1e-4, which single precision still tells, nor coarser than 0.01. restarts: independent starts,
+    of which the nearest end is kept; more than one helps where several wrong classes border on the example.
+    """
+
+    steps: int = 25
+    initial_evaluations: int = 100
+    max_evaluations: int = 1000
+    tries: int = 100
+    gamma: float = 1.0
+    restarts: int = 1
+
+    norms: ClassVar[frozenset[str]] = frozenset({"l2", "linf"})
+    minimal: ClassVar[bool] = True
+    gradients: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.gamma > 0:
+            raise InputError(f"HopSkipJump has gamma={self.gamma!r}; give a number above 0, such as 1")
+
+    def run(self, problem: Problem, oracle: Oracle) -> Outcome:
+        theta = min(max(self.gamma * problem.x[0].numel() ** -1.5, 1e-4), 1e-2)
+        at_once = self.batch_size or fitting(problem.x)
+        hopping = Hopping(self.steps, self.initial_evaluations, self.max_evaluations, self.tries, theta, at_once)
+
+        def attempt(rows: Problem, seeing: Oracle) -> Outcome:
+            return solve(hopping, rows, seeing)
+
+        found = restarts(attempt, self.restarts)(problem, oracle)
+        return settled(problem, oracle, found.where(found.success, Outcome.none(problem)))

@@ -1,0 +1,137 @@
+"""`sp.audit`: may the robust accuracy that gradient attacks measure on a model be believed?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from sparring.attacks.fgsm import FGSM
+from sparring.auditing.battery import Trial, extended, extremes, run, single_step, trials
+from sparring.auditing.binarization import binarization
+from sparring.auditing.certificate import certificate
+from sparring.auditing.finding import Audit, Finding
+from sparring.auditing.layers import accused, guilty
+from sparring.auditing.slopes import Slopes, differ, slopes
+from sparring.auditing.subject import NAIVE, Subject
+from sparring.auditing.verdict import GAP, NEGLIGIBLE, concluded
+from sparring.data import load
+from sparring.draws import isolated
+from sparring.errors import InputError
+from sparring.model import Model, Network
+from sparring.problem import Problem, Threat, pose
+from sparring.statistics import clopper_pearson
+
+
+def audit(
+    model: Network,
+    data: object,
+    threat: Threat,
+    *,
+    examples: int = 200,
+    seed: int = 0,
+    batch_size: int | None = None,
+    surrogate: nn.Module | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Audit:
+    """Check for gradient masking, run the attack that the findings call for, and say what may be believed.
+
+    Args:
+        model: a network on inputs in [0, 1], or an sp.Model.
+        data: (x, y), a DataLoader, a Dataset, or a name or path as on the command line.
+        threat: what may move, with a radius.
+        examples: audited at most, the first of `data`.
+        surrogate: another network whose gradients to transfer, such as the one before a defense was added.
+        progress: called with the name of each check before it runs.
+
+    Raises:
+        InputError: the data or the threat cannot be used.
+        ModelError: the network's logits cannot be used. (Gradients that cannot are a finding.)
+    """
+    begun = time.perf_counter()
+    wrapped = Model.of(model)
+    NAIVE.check(threat)
+    if examples < 1:
+        raise InputError(f"examples is {examples}; give at least 1")
+    given = load(data, limit=examples)
+    problem = pose(given.x, given.y, threat, wrapped.bounds, seed=seed).to(wrapped.device or torch.device("cpu"))
+    with wrapped.quiet(), isolated(seed, problem.x.device):
+        subject = opened(wrapped, problem, batch_size)
+        findings = tuple(checked(subject, surrogate, progress or (lambda name: None))) if len(subject) else ()
+    naive, adaptive = subject.share(subject.naive), subject.share(subject.standing)
+    verdict, reasons = concluded(findings, naive, adaptive, len(subject))
+    return Audit(
+        verdict,
+        reasons,
+        findings,
+        examples=len(problem.x),
+        correct=len(subject),
+        naive=naive,
+        naive_interval=clopper_pearson(int(subject.naive.sum()), max(1, len(subject))),
+        adaptive=adaptive,
+        adaptive_interval=clopper_pearson(int(subject.standing.sum()), max(1, len(subject))),
+        recommended=subject.recommended,
+        forwards=subject.forwards,
+        backwards=subject.backwards,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def opened(model: Model, problem: Problem, batch_size: int | None) -> Subject:
+    """The examples that the model gets right; two looks at each tell whether it is random."""
+    every = Subject(model, problem, batch_size)
+    first, second = (every.logits(f"look {number}", problem, problem.x) for number in (1, 2))
+    every.random = bool(differ(first, second).any())
+    if every.random:
+        first = every.logits("look", problem, problem.x, every.judge)
+    kept = problem.take(~problem.goal.reached(first))
+    return Subject(model, kept, batch_size, every.random, every.forwards, every.backwards)
+
+
+def checked(subject: Subject, surrogate: nn.Module | None, tell: Callable[[str], None]) -> Iterator[Finding]:
+    """Every finding, in the order in which the checks run."""
+    tell("single gradients")
+    slope = slopes(subject)
+    yield from slope.findings
+    everyone = torch.ones_like(subject.standing)
+    if slope.usable:
+        tell("plain PGD")
+        subject.naive = subject.standing = ~subject.fall("naive", NAIVE, everyone, None)
+        yield single_step(subject, subject.fall("FGSM", FGSM(), everyone))
+    if subject.share(subject.standing) > NEGLIGIBLE:
+        yield from _searched(subject, slope, surrogate, tell)
+    if (proof := certificate(subject, ~subject.standing)) is not None:
+        yield proof
+
+
+def _searched(
+    subject: Subject, slope: Slopes, surrogate: nn.Module | None, tell: Callable[[str], None]
+) -> Iterator[Finding]:
+    """The battery on what plain PGD left standing, and the strongest of it once more, longer."""
+    tell("layers")
+    layers = guilty(subject)
+    if layers:
+        yield accused(layers)
+    if slope.usable:
+        if not subject.problem.region.masked:
+            tell("the whole input range")
+            yield extremes(subject)
+        tell("planted examples")
+        yield binarization(subject)
+    best: tuple[float, Trial] | None = None
+    for trial in trials(subject, slope, layers, surrogate):
+        proven = subject.share(subject.naive) - subject.share(subject.standing) > 2 * GAP
+        if not bool(subject.standing.any()) or (proven and trial.costly):
+            continue
+        tell(trial.name)
+        finding = run(subject, trial)
+        yield finding
+        if finding.flagged and (best is None or (finding.statistic or 0) > best[0]):
+            best = finding.statistic or 0, trial
+    if best is not None:
+        tell("the recommended attack")
+        longer = extended(best[1])
+        subject.recommended = str(longer)
+        yield run(subject, longer)

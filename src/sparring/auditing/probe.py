@@ -1,0 +1,74 @@
+"""What an evaluation checks by itself: is the gradient steady, is it useful, does more room help? 17 passes an example.
+
+Every answer belongs to its row, so an evaluation may be cut into blocks, resumed and sharded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from sparring.attacks.attack import entered
+from sparring.attacks.pgd import PGD
+from sparring.auditing.slopes import differ, gain, largest
+from sparring.errors import NoGradient
+from sparring.model import Model
+from sparring.objectives import margin
+from sparring.oracle import Oracle
+from sparring.problem import Problem
+from sparring.rows import Rows
+
+ROOMY = PGD(steps=5, objective="margin")
+
+
+@dataclass(frozen=True)
+class Evidence(Rows):
+    """One column a check, NaN where a row was not asked.
+
+    random: (N,) 1 where two looks at one input differ. cosine: (N,) of two gradients at equal logits. gain: (N,) how
+    the margin rose over a quarter of the radius, as a share of what the gradient promised. withstood: (N,) 1 where the
+    row stands with the whole input range to move in. absent: (N,) 1 where there is no input gradient.
+    """
+
+    random: Tensor
+    cosine: Tensor
+    gain: Tensor
+    withstood: Tensor
+    absent: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor) -> Evidence:
+        """Nobody was asked; one row for each of `like`."""
+        return cls(*(torch.full((len(like),), torch.nan, dtype=torch.float64, device=like.device) for _ in fields(cls)))
+
+    @property
+    def columns(self) -> Tensor:
+        """(N, 5), to be kept; Evidence(*columns.unbind(1)) reads it."""
+        return torch.stack([getattr(self, field.name) for field in fields(self)], dim=1)
+
+
+def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
+    """Ask the rows of `problem`; the oracle has the counts."""
+    rows = entered(problem, "probe")
+    oracle = Oracle(model.seen_by(eot=1), len(rows.x), rows.x.device)
+    none = Evidence.none(rows.slot)
+    try:
+        first, again = (oracle.gradient(rows, rows.x, margin) for _ in range(2))
+    except NoGradient:
+        return replace(none, absent=torch.ones_like(none.absent)), oracle
+    random = differ(first.logits, again.logits)
+    both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0) & ~random
+    cosine = torch.cosine_similarity(first.gradient.flatten(1).double(), again.gradient.flatten(1).double(), dim=1)
+    found = replace(
+        none,
+        random=random.double(),
+        cosine=torch.where(both, cosine, torch.nan),
+        absent=torch.zeros_like(none.absent),
+        gain=gain(rows, first.gradient, lambda x: oracle.look(rows, x, margin).score).double(),
+    )
+    if rows.region.masked:
+        return found, oracle  # with most of the input held still, standing proves nothing
+    roomy = replace(rows, region=rows.region.resized(rows.region.farthest()))
+    return replace(found, withstood=(~ROOMY.run(roomy, oracle).success).double()), oracle

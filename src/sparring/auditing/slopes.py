@@ -1,0 +1,206 @@
+"""Does the gradient describe the model? G1 graph, G2 dead gradient, G4 differences, G5 randomness, G6 adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from sparring.auditing.finding import Finding
+from sparring.auditing.subject import Subject
+from sparring.errors import ModelError, NoGradient
+from sparring.objectives import cross_entropy, margin
+from sparring.oracle import Oracle
+from sparring.problem import Problem, Seen
+from sparring.rows import column
+
+Score = Callable[[Tensor], Tensor]
+USEFUL = 0.5  # of the examples, along whose gradient the margin must move as it says
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What single gradients say; each finding, and what later checks go by."""
+
+    findings: tuple[Finding, ...]
+    usable: bool  # there is a gradient, and it is finite
+    flat: bool  # the margin's is zero, or absent, on most examples: there is nothing to follow
+    misleading: bool  # it does not describe the loss at the size of an attack
+
+
+def slopes(subject: Subject) -> Slopes:
+    """G1 to G6 on the first few examples."""
+    rows = subject.sample
+    try:
+        steep = subject.gradient("gradient", rows, margin)
+        cross = subject.gradient("gradient", rows, cross_entropy)
+    except NoGradient:
+        return Slopes((_graph("there is no input gradient: gradient attacks see nothing"),), False, True, True)
+    except ModelError as error:
+        return Slopes((_graph(f"gradients cannot be used: {error}"),), False, True, True)
+    graph = Finding("G1 graph", 0.0, 0.5, False, "unreliable", "the logits depend differentiably on the input")
+    dead = _dead(steep, cross)
+    noise = _noise(subject, rows, steep)
+    truth = _differences(subject, rows, steep)
+    found = (graph, dead, *truth, noise, _adjoint(subject, rows))
+    flat = float((largest(steep.gradient) == 0).double().mean()) > 0.5
+    return Slopes(found, True, flat, truth[1].flagged or noise.flagged)
+
+
+def differ(one: Tensor, other: Tensor) -> Tensor:
+    """(N,) bool: logits (N, K) differ by more than rounding explains."""
+    return (one - other).abs().amax(1) > 1e-4 * one.abs().amax(1).clamp_min(1e-12)
+
+
+def _graph(meaning: str) -> Finding:
+    return Finding("G1 graph", 1.0, 0.5, True, "unreliable", meaning, "BPDA, or an attack without gradients")
+
+
+def _dead(steep: Seen, cross: Seen) -> Finding:
+    zero = largest(cross.gradient) == 0
+    share, alive = float(zero.double().mean()), float((zero & (largest(steep.gradient) > 0)).double().mean())
+    cause = "; the margin's is alive: the softmax is saturated" if share and alive > share / 2 else ""
+    return Finding(
+        "G2 dead gradient",
+        share,
+        0.05,
+        share > 0.05,
+        "suspect",
+        f"cross-entropy's gradient is exactly zero on {share:.1%} of the examples{cause}",
+        "PGD(objective='margin')" if cause else "BPDA, or an attack without gradients",
+    )
+
+
+def _noise(subject: Subject, rows: Problem, first: Seen) -> Finding:
+    again = subject.gradient("gradient again", rows, margin)
+    equal = ~differ(first.logits, again.logits)
+    both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0)
+    if subject.random or not bool((equal & both).any()):
+        meaning = (
+            "the logits themselves are random: attacks must average over draws"
+            if subject.random
+            else "no gradient to compare"
+        )
+        return Finding("G5 randomness", None, 0.99, False, "suspect", meaning, "sp.Model(…, eot=20)" * subject.random)
+    cosine = float(_cosine(first.gradient, again.gradient)[equal & both].median())
+    return Finding(
+        "G5 randomness",
+        cosine,
+        0.99,
+        cosine < 0.99,
+        "suspect",
+        f"two gradients at equal logits have cosine {cosine:.3f}"
+        + ("; the backward pass is noisy" if cosine < 0.99 else ""),
+        "BPDA through the noisy layer, or a mean over many gradients",
+    )
+
+
+def _differences(subject: Subject, rows: Problem, seen: Seen) -> tuple[Finding, Finding]:
+    """Along random signs with a tiny step: is it the derivative? Along its own, at the attack's size: is it useful?"""
+    signs = (rows.draws.at("sign").uniform(rows.index, 0, rows.x.shape[1:], rows.x.dtype) < 0.5).to(rows.x) * 2 - 1
+    low, high = subject.model.bounds
+
+    def score(x: Tensor) -> Tensor:
+        return margin(subject.logits("difference", rows, x), rows.goal)
+
+    tiny = torch.full_like(rows.region.radius, 1e-3 * (high - low))
+    exact = _correlation(_rise(rows, signs, tiny, score), _dot(seen.gradient, signs))
+    useful = used(gain(rows, seen.gradient, score))
+    substitute = "; a straight-through or substituted gradient" if exact < 0.5 else ""
+    return (
+        Finding(
+            "G4 finite difference",
+            exact,
+            0.5,
+            exact < 0.5,
+            "reliable",
+            f"tiny differences and the gradient correlate at {exact:.2f}{substitute}",
+        ),
+        Finding(
+            "G4 attack size",
+            useful,
+            USEFUL,
+            useful < USEFUL,
+            "suspect",
+            f"over a quarter of the radius the margin moves as the gradient says on {useful:.1%} of the examples",
+            "a smoothed gradient, or an attack without gradients",
+        ),
+    )
+
+
+def gain(rows: Problem, gradient: Tensor, score: Score) -> Tensor:
+    """(N,) how the score rises along the gradient at the attack's size, as a share of what it promises, or NaN."""
+    uphill = rows.region.steepest(gradient, rows.x)
+    promised = _dot(gradient, uphill)
+    kept = _rise(rows, uphill, rows.region.reach / 4, score) / promised.clamp_min(1e-30)
+    return torch.where(largest(gradient) > 0, kept, torch.nan)
+
+
+def used(gains: Tensor) -> float:
+    """The share of the rows, of those with a gradient, whose score moves about as promised."""
+    told = gains[~gains.isnan()]
+    return float(((told > 0.1) & (told < 10)).double().mean()) if len(told) else 0.0
+
+
+def _rise(rows: Problem, direction: Tensor, size: Tensor, score: Score) -> Tensor:
+    """(N,) the slope of the score between the points `size` (N,) away along `direction`, as far as the range allows."""
+    far = column(size, rows.x) * direction
+    region = rows.region.unbounded()
+    ahead, behind = region.project(rows.x + far), region.project(rows.x - far)
+    reach = _dot(ahead - behind, direction) / _dot(direction, direction).clamp_min(1e-30)
+    return (score(ahead) - score(behind)) / reach.clamp_min(1e-12)
+
+
+def _adjoint(subject: Subject, rows: Problem) -> Finding:
+    """<u, Jv> by forward differentiation against <Jᵀu, v> by backward: equal, unless the backward pass was changed."""
+    if subject.random:
+        return Finding("G6 adjoint", None, 0.01, False, "reliable", "the network is random: no two passes to compare")
+    v = rows.draws.at("v").normal(rows.index, 0, rows.x.shape[1:], rows.x.dtype)
+    gaps: list[Tensor] = []
+
+    def compare(oracle: Oracle, part: Problem) -> Tensor:
+        at = v[: len(part.x)]
+        with torch.no_grad(), forward_ad.dual_level():
+            dual: Any = oracle.model.once(forward_ad.make_dual(part.x, at))  # type: ignore[no-untyped-call]
+            tangent: Tensor = forward_ad.unpack_dual(dual).tangent  # type: ignore[no-untyped-call]
+        u = torch.ones(tangent.shape[1], dtype=tangent.dtype, device=tangent.device)
+        u[::2] = -1
+        back = oracle.gradient(part, part.x, lambda logits, goal: logits @ u).gradient
+        forward, backward = tangent @ u, _dot(back, at)
+        gaps.append((forward - backward).abs() / (forward.abs() + backward.abs()).clamp_min(1e-12))
+        return part.slot
+
+    few = rows.take(torch.arange(min(16, len(rows.x)), device=rows.x.device))
+    try:
+        subject.ask("adjoint", few, subject.model, compare)
+        gap = float(torch.cat(gaps).median())
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return Finding(
+            "G6 adjoint", None, 0.01, False, "reliable", "the network has no forward derivative to compare with"
+        )
+    told = "the backward pass is not the forward's derivative: a hook or a custom function" if gap > 0.01 else "agree"
+    return Finding("G6 adjoint", gap, 0.01, gap > 0.01, "reliable", f"forward and backward derivatives: {told}")
+
+
+def largest(gradient: Tensor) -> Tensor:
+    """(N,) the largest entry of each gradient."""
+    return gradient.flatten(1).abs().amax(1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double(), dim=1)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson's; 0 where one of them does not vary."""
+    pair = torch.stack([a, b]).double()
+    pair = pair - pair.mean(1, keepdim=True)
+    return float((pair[0] * pair[1]).sum() / (pair.norm(dim=1).prod()).clamp_min(1e-300))

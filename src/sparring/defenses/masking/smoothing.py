@@ -1,0 +1,99 @@
+"""Spatial smoothing: the median (Xu, Evans & Qi 2018, section II-B) and total variation (Guo et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sparring.defenses.masking.transform import Stage, Transform, check_positive, check_whole
+from sparring.errors import InputError
+from sparring.substitution import identity
+
+
+@dataclass(frozen=True)
+class MedianSmoothing(Transform):
+    """The median of the size × size neighbourhood of each pixel, images mirrored at their edge; size is odd.
+
+    It promises to remove single pixels that stand out, against sparse attacks. The gradient of the median is that of
+    one pixel of many, and right almost everywhere: PGD goes through it.
+    """
+
+    size: int = 3
+    promise: ClassVar[str] = "pixels that stand out are removed"
+    broken_by: ClassVar[str] = "PGD through its own gradient"
+
+    def __post_init__(self) -> None:
+        check_whole(self, 3, size=self.size)
+        if self.size % 2 == 0:
+            raise InputError(
+                f"MedianSmoothing has size={self.size}; give an odd number, so that each pixel is a middle"
+            )
+
+    def before(self, bounds: tuple[float, float]) -> Median:
+        return Median(self, bounds)
+
+
+class Median(Stage[MedianSmoothing]):
+    """Images (N, C, H, W) to the medians of their neighbourhoods."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.images(x)
+        size, margin = self.how.size, self.how.size // 2
+        if margin >= min(x.shape[2:]):
+            raise InputError(f"{self.how!r} is too large for images of {tuple(x.shape[2:])}; give a smaller size")
+        padded = functional.pad(x, (margin,) * 4, mode="reflect")
+        return padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4).median(4).values
+
+
+@dataclass(frozen=True)
+class TVSmoothing(Transform):
+    """The image of least total variation near x: Rudin, Osher & Fatemi's model by Chambolle's (2004) projection.
+
+    It minimises TV(u) + |u - x|² / (2 · weight) in each channel, inputs scaled to [0, 1], in `steps` steps of 1/4.
+    Guo et al. also drop pixels at random first, which this does not. It promises to smooth perturbations out; there is
+    no gradient through it, and with the identity in its place backward (BPDA) little is left (Athalye et al. 2018).
+    """
+
+    weight: float = 0.1
+    steps: int = 30
+    promise: ClassVar[str] = "perturbations that look like noise are smoothed out"
+    broken_by: ClassVar[str] = "PGD through the identity instead of the smoothing (BPDA)"
+
+    def __post_init__(self) -> None:
+        check_positive(self, weight=self.weight)
+        check_whole(self, 1, steps=self.steps)
+
+    def before(self, bounds: tuple[float, float]) -> Variation:
+        return Variation(self, bounds)
+
+
+class Variation(Stage[TVSmoothing]):
+    """Images (N, C, H, W) to the dual solution of the ROF model, u = x - weight · div p."""
+
+    surrogate = staticmethod(identity)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        self.images(x)
+        image, weight = self.unit(x.detach()), self.how.weight
+        down, right = torch.zeros_like(image), torch.zeros_like(image)
+        for _ in range(self.how.steps):
+            slope_down, slope_right = _slopes(_divergence(down, right) - image / weight)
+            shrink = 1 + (slope_down.square() + slope_right.square()).sqrt() / 4
+            down, right = (down + slope_down / 4) / shrink, (right + slope_right / 4) / shrink
+        return self.scaled(image - weight * _divergence(down, right))
+
+
+def _slopes(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences to the pixel below and to the right; 0 at the edge."""
+    return functional.pad(u.diff(dim=2), (0, 0, 0, 1)), functional.pad(u.diff(dim=3), (0, 1))
+
+
+def _divergence(down: Tensor, right: Tensor) -> Tensor:
+    """Minus the adjoint of the slopes, for fields that are 0 where those are."""
+    padded = functional.pad(down, (0, 0, 1, 0)), functional.pad(right, (1, 0))
+    return padded[0].diff(dim=2) + padded[1].diff(dim=3)
