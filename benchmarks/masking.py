@@ -2,7 +2,7 @@
 
 Digits: one SmallCNN, ten epochs, the first 200 test images; where a defense is trained (Thermometer, KWinners,
 Distillation) so is its network, by the same recipe. MNIST, where the third-party networks are at hand: a natural one
-and one of TRADES, the first 100 test images, fewer attacks.
+and one of TRADES, the first 50 test images, fewer attacks.
 Naive is PGD-40 on cross-entropy against the defended model as it stands; a dash says that there was no gradient at all.
 Adaptive is what is left after every attack of a ladder on `model.adaptive()`, in order of their price; undefended is
 the same ladder on the network without the defense. Randomised defenses answer with the mean over 8 draws in both, and
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/masking.jsonl"))
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    settings(images=chosen.images, mnist_images=chosen.images // 2, threads=1, draws=DRAWS)
+    settings(images=chosen.images, mnist_images=chosen.images // 4, threads=1, draws=DRAWS)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     book = Book(chosen.out)
     if "digits" in chosen.only:
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, make, eps in (("lenet", mnist_lenet, 0.1), ("trades", mnist_trades, 0.3)):
         if name in chosen.only:
             try:
-                measure(book, name, make(), on_mnist(), mnist(chosen.images // 2), (eps,), SHORT)
+                measure(book, name, make(), on_mnist(), mnist(chosen.images // 4), (eps,), SHORT)
             except Absent as absent:
                 print(f"skipped: {name}: {absent}")
 
@@ -166,8 +166,8 @@ def one(net: nn.Module, examples: tuple[Tensor, Tensor], eps: float, ladder: Seq
     clean = float((adaptive(examples[0]).argmax(1) == examples[1]).float().mean())
     standing = left(adaptive, examples, eps, ladder)
     if any(type(module).__name__ == "Winners" for module in model.modules()):
-        smooth = adaptive.seen_by(gradients=Smoothed(samples=16, radius=0.1))
-        standing &= left(smooth, examples, eps, (sp.PGD(objective="margin", n_targets=3),))
+        smooth = adaptive.seen_by(gradients=Smoothed(samples=8, radius=0.2))
+        standing &= left(smooth, examples, eps, (sp.PGD(objective="margin"),))
     return {"clean": clean, "naive": naive, "adaptive": float(standing.float().mean())}
 
 

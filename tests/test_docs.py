@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sparring.defenses import available
+from sparring.defenses import available, transforms
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,6 +40,14 @@ def test_the_page_of_the_defenses_says_of_each_what_the_class_says() -> None:
         row = re.search(rf"^\| `{kind.__name__}` \| (.+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
         assert row, kind
         assert (row[2], row[3]) == (kind.promise, kind.broken_by)
+
+
+def test_the_page_on_masking_says_of_each_transform_what_the_class_says() -> None:
+    page = (ROOT / "docs/masking.md").read_text()
+    for kind in transforms().values():
+        section = re.search(rf"^## {kind.__name__}\n(.+?)(?=^## )", page, re.MULTILINE | re.DOTALL)
+        assert section, kind
+        assert f"Promises: {kind.promise}. Broken by: {kind.broken_by}." in section[1]
 
 
 def test_a_new_attack_or_defense_is_one_file_and_one_line_and_the_contract_finds_it(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ RECIPES = _recipes(
     Recipe("gelu-at", lambda width: conv(width, nn.GELU), d.AdversarialTraining(CE), LINF, 15, FIRM),
     Recipe("mlp-at", mlp, d.AdversarialTraining(CE), LINF, 20, FIRM),
     Recipe(
-        "halves-at", lambda width: conv(width, classes=2), d.AdversarialTraining(CE), sp.Linf(0.15), 12, FIRM,
+        "halves-at", lambda width: conv(width, classes=2), d.AdversarialTraining(CE), sp.Linf(0.1), 12,
         relabel=halves,
     ),
     # Networks that mask by how they are built or trained.

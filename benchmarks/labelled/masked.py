@@ -142,7 +142,7 @@ MASKED = {
     "dropout goes on": _entry("random", dropping, every(averaged(), beside(
         lambda net: wrappers.replaced(net, wrappers.TestDropout, nn.Identity), eot=6))),
     "dithering": _entry("random", behind(fronts.Dither, NATURAL), every(through(eot=6), beside(inside, eot=6))),
-    "majority vote": _entry("hard output", around(wrappers.Majority, NATURAL), beside(inside, noisy(0.15), eot=4)),
+    "majority vote": _entry("hard output", around(wrappers.Majority, NATURAL), beside(inside, noisy(0.15), eot=2)),
     "hard label, AT": _entry("hard output", around(wrappers.HardLabel, ROBUST), straight, FAR),
     "rounded probabilities": _entry("hard output", around(wrappers.RoundedOutput, NATURAL), straight),
     "reverse sigmoid": _entry("misleading output", around(wrappers.ReverseSigmoid, NATURAL), straight),

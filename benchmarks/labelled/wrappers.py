@@ -81,7 +81,7 @@ class HardLabel(Around):
 class Majority(Around):
     """The shares of votes over noisy copies."""
 
-    def __init__(self, net: nn.Module, sigma: float = 0.15, votes: int = 16) -> None:
+    def __init__(self, net: nn.Module, sigma: float = 0.15, votes: int = 8) -> None:
         super().__init__(net)
         self.sigma, self.votes = sigma, votes
 

@@ -3,7 +3,7 @@
 SparringError
 ├── InputError     the caller's data or arguments cannot be used as they are
 ├── ModelError     the network misbehaves: logits that are not finite, a wrong shape
-│   └── NoGradient the logits do not depend differentiably on the input
+│   └── NoGradient there is no input gradient to follow, or it is not finite
 ├── ResumeError    a run folder belongs to another run, or is damaged
 └── MissingExtra   an optional dependency is not installed
 
@@ -29,7 +29,7 @@ class ModelError(SparringError, RuntimeError):
 
 
 class NoGradient(ModelError):
-    """The logits do not depend differentiably on the input."""
+    """There is no input gradient to follow, or it is not finite; the logits themselves are fine."""
 
 
 class ResumeError(SparringError, RuntimeError):

@@ -66,7 +66,7 @@ class Oracle:
             ModelError: as `logits`; or the input has no gradient, or one that is not finite.
         """
         if self.model.gradients is None:
-            seen = self.follow(problem, x, objective, weight)
+            seen = self._follow(problem, x, objective, weight)
         else:
             seen = self.look(problem, x, objective)
             low, high = self.model.bounds
@@ -79,8 +79,8 @@ class Oracle:
         self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long())
         return seen
 
-    def follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
-        """`gradient` by the model's own graph, whatever its `gradients` says: the mean over its draws."""
+    def _follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:
+        """By the model's own graph: the mean over its draws."""
         draws = [self._backward(problem, x, objective, weight) for _ in range(self.model.eot)]
         if len(draws) == 1:
             return draws[0]
@@ -134,7 +134,7 @@ class Oracle:
         if not bool(fine.all()):
             row = int((~fine.reshape(len(fine), -1).all(1)).nonzero()[0])
             value = float(values[row].flatten()[~fine[row].flatten()][0])
-            raise ModelError(
+            raise (NoGradient if what == "input gradient" else ModelError)(
                 f"the {what} of example {int(problem.index[row])} is {value}; nothing can be concluded about "
                 "it. Check the network for overflow, log(0) or division by zero, or run it in float32"
             )
@@ -142,25 +142,30 @@ class Oracle:
 
 @dataclass(frozen=True)
 class Asked:
-    """What an estimator of gradients may ask about some rows; points outside the input range are moved to its edge."""
+    """What an estimator of gradients may ask about some rows; points outside the input range are moved to its edge.
+
+    An answer is a single draw of a randomised model: the estimator takes the mean of many anyway.
+    """
 
     oracle: Oracle
     problem: Problem
     objective: Objective
 
     def score(self, x: Tensor) -> Tensor:
-        return self.oracle.look(self.problem, x.clamp(*self.oracle.model.bounds), self.objective).score
+        with torch.no_grad():
+            logits = self.oracle._forward(self.problem, x.clamp(*self.oracle.model.bounds))
+        return self.objective(logits, self.problem.goal)
 
     def gradient(self, x: Tensor, model: nn.Module | None = None) -> Tensor:
         x = x.clamp(*self.oracle.model.bounds)
         if model is None:
-            return self.oracle.follow(self.problem, x, self.objective).gradient
-        other = Oracle(Model.of(model), len(self.oracle.forwards), self.oracle.device)
+            return self.oracle._backward(self.problem, x, self.objective, 1.0).gradient
+        other = Oracle(Model.of(model), 0, self.oracle.device)
+        # One count for both: a random surrogate, too, must never meet the same draw twice.
+        other.forwards, other.backwards = self.oracle.forwards, self.oracle.backwards
+        other.zero_gradients = torch.zeros_like(other.forwards)
         with other.model.quiet():
-            gradient = other.gradient(self.problem, x, self.objective).gradient
-        self.oracle.forwards += other.forwards
-        self.oracle.backwards += other.backwards
-        return gradient
+            return other.gradient(self.problem, x, self.objective).gradient
 
 
 def _are_probabilities(logits: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ A named submodule runs forward as it is; backward, a smooth surrogate stands in 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import torch
@@ -47,6 +49,7 @@ class _Estimate(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, output: Tensor, layer: Callable[[Tensor], Any], how: Estimated) -> Tensor:
         ctx.save_for_backward(x)
         ctx.layer, ctx.how = layer, how
+        ctx.context = copy_context()  # on an accelerator backward runs in another thread, where no look is published
         return output.clone()
 
     @staticmethod
@@ -56,7 +59,7 @@ class _Estimate(torch.autograd.Function):
         total = torch.zeros_like(x)
         with torch.no_grad():
             for _ in range(how.samples):
-                direction = normal(x)
+                direction = ctx.context.run(normal, x)
                 ahead, behind = ctx.layer(x + how.radius * direction), ctx.layer(x - how.radius * direction)
                 rise = ((ahead - behind) * above[0]).flatten(1).sum(1)
                 total += rise.reshape(-1, *[1] * (x.ndim - 1)) * direction
@@ -87,37 +90,74 @@ def named(net: nn.Module, surrogates: Mapping[str, Any]) -> dict[str, Surrogate 
 
 @contextmanager
 def substituted(net: nn.Module, surrogates: Mapping[str, Surrogate | Estimated]) -> Iterator[None]:
-    """Inside, gradients flow through the surrogates; what the network says does not change."""
+    """Inside, gradients flow through the surrogates; what the network says does not change.
+
+    The backward hooks of a substituted layer are part of what is substituted, and silent. Of nested substitutions of
+    one layer the innermost holds.
+    """
     modules = dict(net.named_modules())
-    handles = [handle for name, one in surrogates.items() for handle in _hooked(name, modules[name], one)]
+    placed = [_Substitution(name, modules[name], one) for name, one in surrogates.items()]
     try:
+        for one in placed:
+            one.enter()
         yield
     finally:
-        for handle in handles:
+        for one in reversed(placed):
+            one.leave()
+
+
+class _Substitution:
+    """A surrogate in a layer's place, by hooks."""
+
+    def __init__(self, name: str, layer: nn.Module, surrogate: Surrogate | Estimated) -> None:
+        self.name, self.layer, self.surrogate = name, layer, surrogate
+        self.entered: list[tuple[Tensor, tuple[Any, ...]]] = []
+        self.handles: list[Any] = []
+        self.outer: list[_Substitution] = []
+        self.silent: dict[str, Any] = {}
+        self.paused = False
+
+    def enter(self) -> None:
+        hooks = [getattr(hook, "__self__", None) for hook in self.layer._forward_pre_hooks.values()]
+        self.outer = [one for one in hooks if isinstance(one, _Substitution) and not one.paused]
+        for one in self.outer:
+            one.paused = True
+        self.silent = {name: getattr(self.layer, name) for name in ("_backward_hooks", "_backward_pre_hooks")}
+        for name in self.silent:
+            setattr(self.layer, name, OrderedDict())
+        before, after = self.layer.register_forward_pre_hook, self.layer.register_forward_hook
+        self.handles = [before(self.before), after(self.after)]
+
+    def leave(self) -> None:
+        for handle in self.handles:
             handle.remove()
+        for name, hooks in self.silent.items():
+            setattr(self.layer, name, hooks)
+        for one in self.outer:
+            one.paused = False
 
-
-def _hooked(name: str, layer: nn.Module, surrogate: Surrogate | Estimated) -> list[Any]:
-    entered: list[Tensor] = []
-
-    def before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not torch.is_grad_enabled():
+    def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self.paused or not torch.is_grad_enabled():
             return None
-        entered.append(inputs[0])
-        return (inputs[0].detach(), *inputs[1:])  # so that a layer which turns to NumPy does not refuse
+        if not inputs or not isinstance(inputs[0], Tensor):
+            raise ModelError(f"bpda stands in for {self.name!r}, which is not called with a tensor first; name another")
+        x, *rest = inputs
+        self.entered.append((x, tuple(rest)))
+        return (x.detach(), *rest)  # so that a layer which turns to NumPy does not refuse
 
-    def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        if not entered:
+    def after(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor | None:
+        if self.paused or not self.entered or not torch.is_grad_enabled():
             return None
-        x, exact = entered.pop(), output.detach()
-        if isinstance(surrogate, Estimated):
-            return surrogate.of(module.forward, x, exact)
-        smooth = surrogate(x)
+        if not isinstance(output, Tensor):
+            kind = type(output).__name__
+            raise ModelError(f"bpda stands in for {self.name!r}, which returns a {kind} and no tensor; name another")
+        (x, rest), exact = self.entered.pop(), output.detach()
+        if isinstance(self.surrogate, Estimated):
+            return self.surrogate.of(lambda at: module.forward(at, *rest), x, exact)
+        smooth = self.surrogate(x)
         if smooth.shape != exact.shape:
             raise ModelError(
-                f"the surrogate of {name!r} turns {tuple(x.shape)} into {tuple(smooth.shape)}, the layer into "
+                f"the surrogate of {self.name!r} turns {tuple(x.shape)} into {tuple(smooth.shape)}, the layer into "
                 f'{tuple(exact.shape)}; give one of that shape, or "estimate"'
             )
         return exact + (smooth - smooth.detach())
-
-    return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparring.auditing.finding import NEXT, Finding
 from sparring.auditing.subject import NAIVE, Subject
-from sparring.errors import ModelError
+from sparring.errors import ModelError, NoGradient
 from sparring.oracle import Oracle
 from sparring.problem import Goal, Problem
 from sparring.rows import column
@@ -35,15 +35,15 @@ def binarization(subject: Subject) -> Finding:
     rows = subject.sample.take(torch.arange(min(FEW, len(subject.sample.x)), device=subject.problem.x.device))
     try:
         readout = _trained(subject, rows, last)
+        told = Binary(subject, rows, last, readout)
+        points = [rows.region.sample(rows.draws.at("random"), rows.index, step) for step in range(32)]
+        lucky = torch.stack([told.margins(x) > 0 for x in points]).any(0)
+        hard = readout.separable & ~lucky
+        if int(hard.sum()) < 8:
+            return _finding(None, "random points reach the planted examples too: the test says nothing here")
+        found = told.attacked()[hard]
     except ModelError as error:
         return _finding(None, str(error))
-    told = Binary(subject, rows, last, readout)
-    points = [rows.region.sample(rows.draws.at("random"), rows.index, step) for step in range(32)]
-    lucky = torch.stack([told.margins(x) > 0 for x in points]).any(0)
-    hard = readout.separable & ~lucky
-    if int(hard.sum()) < 8:
-        return _finding(None, "random points reach the planted examples too: the test says nothing here")
-    found = told.attacked()[hard]
     share = float(found.double().mean())
     return _finding(share, f"plain PGD found {share:.0%} of {int(hard.sum())} planted adversarial examples")
 
@@ -97,7 +97,7 @@ class Binary:
         problem = replace(self.rows, goal=goal, slot=slot, draws=self.rows.draws.at("planted"), clean=None)
         try:
             found.append(NAIVE.run(problem, oracle).success)
-        except ModelError:
+        except NoGradient:
             return torch.zeros_like(slot, dtype=torch.bool)
         finally:
             self.subject.forwards += int(oracle.forwards.sum())
@@ -117,6 +117,8 @@ def _features(subject: Subject, last: nn.Linear, x: Tensor) -> Tensor:
         subject.model.once(x)
     finally:
         handle.remove()
+    if not kept:
+        raise ModelError("the network does not run the hooks of its layers, as a compiled one may not")
     return kept[-1].flatten(1)
 
 
@@ -129,7 +131,9 @@ def _last_linear(subject: Subject, net: nn.Module) -> nn.Linear | None:
     ]
     few = subject.sample.take(torch.arange(min(2, len(subject.sample.x)), device=subject.problem.x.device))
     try:
-        subject.logits("features", few, few.x)
+        with torch.no_grad():
+            subject.model.once(few.x)
+        subject.forwards += len(few.x)
     finally:
         for handle in handles:
             handle.remove()
@@ -170,4 +174,5 @@ def _trained(subject: Subject, rows: Problem, last: nn.Linear) -> Readout:
     gap = reached - scores
     scale = gap.clamp_min(1e-12)[:, None]
     b = -(reached + scores) / 2
-    return Readout((4 * w / scale).to(rows.x), (4 * b[:, None] / scale).squeeze(1).to(rows.x), gap > 0)
+    w, b = torch.where(gap[:, None] > 0, w / scale, 0), torch.where(gap > 0, b / scale.squeeze(1), 0)
+    return Readout((4 * w).to(rows.x), (4 * b).to(rows.x), gap > 0)

@@ -6,6 +6,7 @@ Interval bounds (Gowal et al. 2018, section 3) of plain sequences of layers.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from sparring.auditing.finding import Finding
 from sparring.auditing.subject import Subject
-from sparring.model import Model
+from sparring.model import Model, logits_of
 from sparring.threats.linf import LinfBall
 
 
@@ -53,20 +54,44 @@ def intervals(model: Model, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] 
         for layer in layers:
             centre, radius = _through(layer, centre, radius)
     # Rounding in the network's own precision may leave its logits a little outside.
-    slack = 1e-4 * (1 + centre.abs().amax(1, keepdim=True))
-    return centre - radius - slack, centre + radius + slack
+    eps = max(torch.finfo(one.dtype).eps for one in (low, *net.parameters()))
+    slack = 1000 * eps * (1 + centre.abs().flatten(1).amax(1).reshape(-1, *[1] * (centre.ndim - 1)))
+    lower, upper = (logits_of(edge, len(low)) for edge in (centre - radius - slack, centre + radius + slack))
+    return lower, upper
+
+
+@dataclass(frozen=True)
+class Call:
+    """A layer's call: what it was given and gave, and how often either had been written to by then."""
+
+    layer: nn.Module
+    taken: Any
+    taken_version: int
+    given: Any
+    given_version: int
 
 
 def sequence(model: Model, net: nn.Module, x: Tensor) -> list[nn.Module] | None:
-    """The layers of `net`, where each is of a known kind and hands its output, itself, to the next; else None."""
-    ran: list[tuple[nn.Module, Any, Any]] = []
+    """The layers of `net`, where each is of a known kind and hands its output, as it is, to the next; else None."""
     leaves = [module for module in net.modules() if not list(module.children())]
     hooked = any(one._forward_hooks or one._forward_pre_hooks for one in net.modules())
-    if hooked or not all(isinstance(leaf, KNOWN) for leaf in leaves):
+    # A subclass may compute something else.
+    if hooked or not all(type(leaf) in KNOWN for leaf in leaves) or any(map(_random, leaves)):
         return None
+    calls: list[Call] = []
+    versions: list[int] = []
+
+    def before(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        versions.append(_version(inputs[0] if inputs else None))
+
+    def after(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls.append(Call(layer, inputs[0] if inputs else None, versions.pop(), output, _version(output)))
+
+    watched = (*leaves, *([net] if net not in leaves else []))
     handles = [
-        module.register_forward_hook(lambda module, inputs, output: ran.append((module, inputs[0], output)))
-        for module in (*leaves, *([net] if net not in leaves else []))
+        handle
+        for module in watched
+        for handle in (module.register_forward_pre_hook(before), module.register_forward_hook(after))
     ]
     try:
         with torch.no_grad():
@@ -74,12 +99,23 @@ def sequence(model: Model, net: nn.Module, x: Tensor) -> list[nn.Module] | None:
     finally:
         for handle in handles:
             handle.remove()
-    *inner, (_, entered, left) = ran if net not in leaves else [*ran, *ran]
-    for _, taken, given in inner:
-        if taken is not entered:
+    *inner, whole = calls if net not in leaves else [*calls, *calls]
+    if not all(isinstance(one, Tensor) for call in calls for one in (call.taken, call.given)):
+        return None
+    now, version = whole.taken, whole.taken_version
+    for call in inner:
+        if call.taken is not now or call.taken_version != version:
             return None
-        entered = given
-    return [layer for layer, _, _ in inner] if entered is left else None
+        now, version = call.given, call.given_version
+    return [call.layer for call in inner] if now is whole.given and version == whole.given_version else None
+
+
+def _version(value: Any) -> int:
+    return value._version if isinstance(value, Tensor) else 0
+
+
+def _random(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Dropout) and layer.training and layer.p > 0
 
 
 KNOWN = (nn.Linear, nn.Conv2d, nn.ReLU, nn.Flatten, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Identity)

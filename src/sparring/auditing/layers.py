@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparring.attacks.attack import chunks
 from sparring.auditing.finding import Finding
 from sparring.auditing.subject import Subject
 from sparring.rows import column
@@ -75,71 +76,94 @@ def accused(layers: list[Guilty]) -> Finding:
 
 
 def _recorded(subject: Subject, net: nn.Module) -> dict[str, Pair]:
-    """What went in and out of every layer that turns one floating tensor into one, called once a pass."""
+    """What went in and out of every layer that turns one tensor, and nothing else, into a floating one once a pass."""
     rows = subject.sample.take(torch.arange(min(FEW, len(subject.sample.x)), device=subject.problem.x.device))
     x = rows.x
     away = rows.draws.at("layers").uniform(rows.index, 0, x.shape[1:], x.dtype) * 2 - 1
     moved = rows.region.project(x + column(rows.region.reach, x) * away.sign() * (away.abs() > 0.5))
-    records: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    records: dict[str, list[Tensor | None]] = {}  # in, out, in, out, …
 
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if len(inputs) == 1 and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                records.setdefault(name, []).append((inputs[0].detach().clone(), output.detach().clone()))
+    def keep(name: str, value: Any, fine: bool) -> None:
+        kept = value.detach().clone() if fine and isinstance(value, Tensor) else None
+        records.setdefault(name, []).append(kept)
 
-        return hook
+    def watched(name: str, module: nn.Module) -> list[Any]:
+        # What enters is kept before the layer and its hooks run, which may overwrite it; what leaves, after them.
+        def before(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            keep(name, inputs[0] if inputs else None, len(inputs) == 1 and not named)
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in net.named_modules()]
+        def after(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            keep(name, output, True)
+
+        pre = module.register_forward_pre_hook(before, prepend=True, with_kwargs=True)
+        return [pre, module.register_forward_hook(after)]
+
+    modules = [(name, one) for name, one in net.named_modules() if not isinstance(one, torch.jit.ScriptModule)]
+    handles = [handle for name, one in modules for handle in watched(name, one)]
     try:
         for point in (x, moved, x):
             subject.logits("layers", rows, point)
     finally:
         for handle in handles:
             handle.remove()
-    return {name: pair for name, seen in records.items() if (pair := _pair(seen, len(x))) is not None}
+    batches = len(list(chunks(rows, subject.batch_size)))
+    return {name: pair for name, seen in records.items() if (pair := _pair(seen, len(x), batches)) is not None}
 
 
-def _pair(seen: list[tuple[Tensor, Tensor]], rows: int) -> Pair | None:
+def _pair(seen: list[Tensor | None], rows: int, batches: int) -> Pair | None:
     """The pair of points, or None for a layer that is called oddly, is random, or whose input does not change."""
-    if len(seen) != 3 or any(len(a) != rows or len(b) != rows or not b.is_floating_point() for a, b in seen):
+    kept = [one for one in seen if one is not None and one.ndim > 0]
+    if len(seen) != 6 * batches or len(kept) != len(seen):
         return None
-    (a, b), (moved, changed), (_, again) = seen
-    if not torch.allclose(b, again, rtol=1e-4, atol=1e-6) or torch.equal(a, moved) or torch.equal(b, changed):
+    passes = [kept[first : first + 2 * batches] for first in range(0, len(kept), 2 * batches)]
+    (a, b), (moved, changed), (_, again) = ((torch.cat(one[::2]), torch.cat(one[1::2])) for one in passes)
+    if len(a) != rows or len(b) != rows or not (a.is_floating_point() and b.is_floating_point()):
+        return None
+    if not _close(b, again) or torch.equal(a, moved) or torch.equal(b, changed):
         return None
     return Pair([a, moved], [b, changed])
 
 
 def _foretold(layer: nn.Module, pair: Pair) -> float | None:
-    """The correlation of the changes that the layer's gradient foretells with those that happened; 0 without one."""
+    """The correlation of the changes that the layer's gradient foretells with those that happened; 0 without one.
+
+    None for a layer that does not say the same when it is asked alone.
+    """
     cotangents = _cotangents(pair)
     total = [torch.zeros(len(cotangents), len(pair.inputs[0]), dtype=torch.float64) for _ in range(2)]
     step = pair.inputs[1] - pair.inputs[0]
-    for end in pair.inputs:
+    for end, said in zip(pair.inputs, pair.outputs, strict=True):
         at = end.clone().requires_grad_(True)
         try:
             with torch.enable_grad():
                 output = layer(at.clone())
+            if not (isinstance(output, Tensor) and output.shape == said.shape and _close(output, said)):
+                return None
             for number, u in enumerate(cotangents):
                 (slope,) = torch.autograd.grad(output, at, u, retain_graph=True, allow_unused=True)
                 if slope is None:
                     return 0.0
-                total[0][number] += (slope * step).flatten(1).sum(1).double().cpu() / 2
+                total[0][number] += (slope * step).reshape(len(step), -1).sum(1).double().cpu() / 2
         except RuntimeError:
-            return 0.0
+            return 0.0  # .numpy() in the layer, or nothing to differentiate
     total[1] = _changes(pair, cotangents)
     return correlation(total[0].flatten(), total[1].flatten())
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=max(1e-4, 4 * torch.finfo(one.dtype).eps), atol=1e-6)
 
 
 def _agree(pair: Pair, step: Tensor) -> bool:
     """Whether the identity would foretell the changes."""
     cotangents = _cotangents(pair)
-    foretold = torch.stack([(u * step).flatten(1).sum(1).double().cpu() for u in cotangents])
+    foretold = torch.stack([(u * step).reshape(len(step), -1).sum(1).double().cpu() for u in cotangents])
     return correlation(foretold.flatten(), _changes(pair, cotangents).flatten()) > 0.5
 
 
 def _changes(pair: Pair, cotangents: list[Tensor]) -> Tensor:
     change = pair.outputs[1] - pair.outputs[0]
-    return torch.stack([(u * change).flatten(1).sum(1).double().cpu() for u in cotangents])
+    return torch.stack([(u * change).reshape(len(change), -1).sum(1).double().cpu() for u in cotangents])
 
 
 def _cotangents(pair: Pair) -> list[Tensor]:

@@ -60,18 +60,19 @@ def audit(
     with wrapped.quiet(), isolated(seed, problem.x.device):
         subject = opened(wrapped, problem, batch_size)
         findings = tuple(checked(subject, surrogate, progress or (lambda name: None))) if len(subject) else ()
-    naive, adaptive = subject.share(subject.naive), subject.share(subject.standing)
-    verdict, reasons = concluded(findings, naive, adaptive, len(subject))
+    naive, adaptive = int(subject.naive.sum()), int(subject.standing.sum())
+    verdict, reasons = concluded(findings, naive, adaptive, len(subject), len(problem.x))
+    correct = max(1, len(subject))
     return Audit(
         verdict,
         reasons,
         findings,
         examples=len(problem.x),
         correct=len(subject),
-        naive=naive,
-        naive_interval=clopper_pearson(int(subject.naive.sum()), max(1, len(subject))),
-        adaptive=adaptive,
-        adaptive_interval=clopper_pearson(int(subject.standing.sum()), max(1, len(subject))),
+        naive=naive / correct,
+        naive_interval=clopper_pearson(naive, correct),
+        adaptive=adaptive / correct,
+        adaptive_interval=clopper_pearson(adaptive, correct),
         recommended=subject.recommended,
         forwards=subject.forwards,
         backwards=subject.backwards,
@@ -133,5 +134,6 @@ def _searched(
     if best is not None:
         tell("the recommended attack")
         longer = extended(best[1])
-        subject.recommended = str(longer)
-        yield run(subject, longer)
+        subject.recommended = str(longer or best[1])
+        if longer is not None:
+            yield run(subject, longer)

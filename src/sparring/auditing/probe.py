@@ -1,4 +1,4 @@
-"""What an evaluation checks by itself: is the gradient steady, is it useful, does more room help? 17 passes an example.
+"""What an evaluation checks by itself: is the gradient steady, is it true, does more room help? 19 passes an example.
 
 Every answer belongs to its row, so an evaluation may be cut into blocks, resumed and sharded.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparring.attacks.attack import entered
 from sparring.attacks.pgd import PGD
-from sparring.auditing.slopes import differ, gain, largest
+from sparring.auditing.slopes import SHARES, differ, foretold, gain, largest
 from sparring.errors import NoGradient
 from sparring.model import Model
 from sparring.objectives import margin
@@ -20,7 +20,7 @@ from sparring.oracle import Oracle
 from sparring.problem import Problem
 from sparring.rows import Rows
 
-ROOMY = PGD(steps=5, objective="margin")
+ROOMY = PGD(steps=4, objective="margin")
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,17 @@ class Evidence(Rows):
     """One column a check, NaN where a row was not asked.
 
     random: (N,) 1 where two looks at one input differ. cosine: (N,) of two gradients at equal logits. gain: (N,) how
-    the margin rose over a quarter of the radius, as a share of what the gradient promised. withstood: (N,) 1 where the
-    row stands with the whole input range to move in. absent: (N,) 1 where there is no input gradient.
+    the margin rose over a quarter of the radius, as a share of what the gradient promised. slope, near, far: (N,) along
+    random signs, as the gradient foretells it, and as it is at both of `SHARES`. withstood: (N,) 1 where the row stands
+    with the whole input range to move in. absent: (N,) 1 where there is no input gradient.
     """
 
     random: Tensor
     cosine: Tensor
     gain: Tensor
+    slope: Tensor
+    near: Tensor
+    far: Tensor
     withstood: Tensor
     absent: Tensor
 
@@ -45,7 +49,7 @@ class Evidence(Rows):
 
     @property
     def columns(self) -> Tensor:
-        """(N, 5), to be kept; Evidence(*columns.unbind(1)) reads it."""
+        """(N, columns), to be kept; Evidence(*columns.unbind(1)) reads it."""
         return torch.stack([getattr(self, field.name) for field in fields(self)], dim=1)
 
 
@@ -61,12 +65,20 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
     random = differ(first.logits, again.logits)
     both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0) & ~random
     cosine = torch.cosine_similarity(first.gradient.flatten(1).double(), again.gradient.flatten(1).double(), dim=1)
+
+    def score(x: Tensor) -> Tensor:
+        return oracle.look(rows, x, margin).score
+
+    (slope, near), (_, far) = (foretold(rows, first.gradient, score, share) for share in SHARES)
     found = replace(
         none,
         random=random.double(),
         cosine=torch.where(both, cosine, torch.nan),
         absent=torch.zeros_like(none.absent),
-        gain=gain(rows, first.gradient, lambda x: oracle.look(rows, x, margin).score).double(),
+        gain=gain(rows, first.gradient, score).double(),
+        slope=slope.double(),
+        near=near.double(),
+        far=far.double(),
     )
     if rows.region.masked:
         return found, oracle  # with most of the input held still, standing proves nothing

@@ -12,13 +12,16 @@ from torch.autograd import forward_ad
 
 from sparring.auditing.finding import Finding
 from sparring.auditing.subject import Subject
-from sparring.errors import ModelError, NoGradient
+from sparring.errors import NoGradient
 from sparring.objectives import cross_entropy, margin
 from sparring.oracle import Oracle
 from sparring.problem import Problem, Seen
 from sparring.rows import column
 
 Score = Callable[[Tensor], Tensor]
+SHARES = (0.25, 1.0)  # of the radius, where differences are taken; a straight-through gradient holds at the larger
+EXACT = 0.5  # the least correlation of the gradient with tiny differences
+TRUE = 0.3  # and with those at the attack's size, at the better of the two
 USEFUL = 0.5  # of the examples, along whose gradient the margin must move as it says
 
 
@@ -38,9 +41,7 @@ def slopes(subject: Subject) -> Slopes:
     try:
         steep = subject.gradient("gradient", rows, margin)
         cross = subject.gradient("gradient", rows, cross_entropy)
-    except NoGradient:
-        return Slopes((_graph("there is no input gradient: gradient attacks see nothing"),), False, True, True)
-    except ModelError as error:
+    except NoGradient as error:
         return Slopes((_graph(f"gradients cannot be used: {error}"),), False, True, True)
     graph = Finding("G1 graph", 0.0, 0.5, False, "unreliable", "the logits depend differentiably on the input")
     dead = _dead(steep, cross)
@@ -48,7 +49,7 @@ def slopes(subject: Subject) -> Slopes:
     truth = _differences(subject, rows, steep)
     found = (graph, dead, *truth, noise, _adjoint(subject, rows))
     flat = float((largest(steep.gradient) == 0).double().mean()) > 0.5
-    return Slopes(found, True, flat, truth[1].flagged or noise.flagged)
+    return Slopes(found, True, flat, any(one.flagged for one in (*truth[1:], noise)))
 
 
 def differ(one: Tensor, other: Tensor) -> Tensor:
@@ -99,37 +100,58 @@ def _noise(subject: Subject, rows: Problem, first: Seen) -> Finding:
     )
 
 
-def _differences(subject: Subject, rows: Problem, seen: Seen) -> tuple[Finding, Finding]:
-    """Along random signs with a tiny step: is it the derivative? Along its own, at the attack's size: is it useful?"""
-    signs = (rows.draws.at("sign").uniform(rows.index, 0, rows.x.shape[1:], rows.x.dtype) < 0.5).to(rows.x) * 2 - 1
-    low, high = subject.model.bounds
+def _differences(subject: Subject, rows: Problem, seen: Seen) -> tuple[Finding, Finding, Finding]:
+    """Along random signs, with a tiny step and at the attack's size, and along the gradient itself."""
 
     def score(x: Tensor) -> Tensor:
         return margin(subject.logits("difference", rows, x), rows.goal)
 
+    low, high = subject.model.bounds
     tiny = torch.full_like(rows.region.radius, 1e-3 * (high - low))
-    exact = _correlation(_rise(rows, signs, tiny, score), _dot(seen.gradient, signs))
+    signs = _signs(rows)
+    exact = correlated(_dot(seen.gradient, signs), _rise(rows, signs, tiny, score))
+    apart = max(correlated(*foretold(rows, seen.gradient, score, share)) for share in SHARES)
     useful = used(gain(rows, seen.gradient, score))
-    substitute = "; a straight-through or substituted gradient" if exact < 0.5 else ""
+    substitute = "; a straight-through or substituted gradient" if exact < EXACT else ""
     return (
         Finding(
-            "G4 finite difference",
+            "G4 tiny differences",
             exact,
-            0.5,
-            exact < 0.5,
+            EXACT,
+            exact < EXACT,
             "reliable",
             f"tiny differences and the gradient correlate at {exact:.2f}{substitute}",
         ),
         Finding(
-            "G4 attack size",
+            "G4 differences",
+            apart,
+            TRUE,
+            apart < TRUE and not subject.random,
+            "reliable",
+            f"at the attack's size, along random signs, differences and the gradient correlate at {apart:.2f}",
+            "a smoothed gradient, or an attack without gradients",
+        ),
+        Finding(
+            "G4 gain",
             useful,
             USEFUL,
-            useful < USEFUL,
+            useful < USEFUL and not subject.random,
             "suspect",
             f"over a quarter of the radius the margin moves as the gradient says on {useful:.1%} of the examples",
             "a smoothed gradient, or an attack without gradients",
         ),
     )
+
+
+def foretold(rows: Problem, gradient: Tensor, score: Score, share: float) -> tuple[Tensor, Tensor]:
+    """(N,) each, along random signs: how the gradient says the score rises; how it does, `share` of the radius away."""
+    signs = _signs(rows)
+    way = rows.region.steepest(signs, rows.x)
+    return _dot(gradient, way), _rise(rows, way, share * rows.region.reach, score)
+
+
+def _signs(rows: Problem) -> Tensor:
+    return (rows.draws.at("sign").uniform(rows.index, 0, rows.x.shape[1:], rows.x.dtype) < 0.5).to(rows.x) * 2 - 1
 
 
 def gain(rows: Problem, gradient: Tensor, score: Score) -> Tensor:
@@ -159,13 +181,12 @@ def _adjoint(subject: Subject, rows: Problem) -> Finding:
     """<u, Jv> by forward differentiation against <Jᵀu, v> by backward: equal, unless the backward pass was changed."""
     if subject.random:
         return Finding("G6 adjoint", None, 0.01, False, "reliable", "the network is random: no two passes to compare")
-    v = rows.draws.at("v").normal(rows.index, 0, rows.x.shape[1:], rows.x.dtype)
     gaps: list[Tensor] = []
 
     def compare(oracle: Oracle, part: Problem) -> Tensor:
-        at = v[: len(part.x)]
+        at = rows.draws.at("v").normal(part.index, 0, part.x.shape[1:], part.x.dtype)
         with torch.no_grad(), forward_ad.dual_level():
-            dual: Any = oracle.model.once(forward_ad.make_dual(part.x, at))  # type: ignore[no-untyped-call]
+            dual: Any = oracle._answer(part, forward_ad.make_dual(part.x, at))  # type: ignore[no-untyped-call]
             tangent: Tensor = forward_ad.unpack_dual(dual).tangent  # type: ignore[no-untyped-call]
         u = torch.ones(tangent.shape[1], dtype=tangent.dtype, device=tangent.device)
         u[::2] = -1
@@ -199,7 +220,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double(), dim=1)
 
 
-def _correlation(a: Tensor, b: Tensor) -> float:
+def correlated(a: Tensor, b: Tensor) -> float:
     """Pearson's; 0 where one of them does not vary."""
     pair = torch.stack([a, b]).double()
     pair = pair - pair.mean(1, keepdim=True)

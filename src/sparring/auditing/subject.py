@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparring.attacks.attack import Attack, chunks, entered
 from sparring.attacks.pgd import PGD
-from sparring.errors import ModelError
+from sparring.errors import NoGradient
 from sparring.model import Model
 from sparring.oracle import Oracle
 from sparring.problem import Objective, Problem, Seen
@@ -33,6 +33,7 @@ class Subject:
     forwards: int = 0
     backwards: int = 0
     recommended: str = ""
+    refused: str = ""  # why an attack on the model's own gradient could not run
 
     def __post_init__(self) -> None:
         self.naive = self.standing = torch.ones_like(self.problem.slot, dtype=torch.bool)
@@ -84,7 +85,7 @@ class Subject:
     ) -> Tensor:
         """(N,) bool: the examples among `rows` (N,) bool that the attack breaks, confirmed by the judge.
 
-        A model without gradients, or with ones that are not finite, is broken nowhere. everywhere: the radius is what
+        A model without gradients, or with ones that are not finite, is broken nowhere, and `refused`. everywhere: the radius is what
         the input range allows.
         """
         broken = torch.zeros_like(rows)
@@ -97,12 +98,13 @@ class Subject:
             problem = replace(problem, region=problem.region.resized(problem.region.farthest()))
         try:
             found = replace(attack, batch_size=self.batch_size).on(view or self.model, problem)
-        except ModelError:
+        except NoGradient as error:
+            self.refused = self.refused or str(error) if view is None else self.refused
             return broken
         self.forwards += int(found.forwards.sum())
         self.backwards += int(found.backwards.sum())
         fell = found.success
-        if self.random:
+        if self.random and bool(fell.any()):
             claims = problem.take(fell)
             held = claims.goal.reached(self.logits(f"{name} judged", claims, found.x[fell], self.judge))
             fell = fell.index_copy(0, fell.nonzero().squeeze(1), held)  # a lucky draw is no success

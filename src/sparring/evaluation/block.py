@@ -32,7 +32,7 @@ class Block(Rows):
     distance: (N,) from the input to x. forwards, backwards, zero_gradients: (N, 2 + rungs), the clean look first, the
     checks of what still stands last. seconds: (N, 2 + rungs) wall time, shared evenly among the examples in it.
     probabilities: (N,) bool, the network returned probabilities instead of logits.
-    evidence: (N, 5) what the checks found, see `Evidence`.
+    evidence: (N, columns) what the checks found, see `Evidence`.
     """
 
     x: Tensor
