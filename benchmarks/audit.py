@@ -22,8 +22,9 @@ from benchmarks.audit_report import report
 from benchmarks.fixtures import Absent
 from benchmarks.labelled import ENTRIES, Entry
 from benchmarks.labelled.__main__ import measured
+from benchmarks.labelled.bases import FOLDER
 from benchmarks.labelled.published import PUBLISHED
-from benchmarks.labelled.store import FOLDER, added, rows
+from benchmarks.labelled.store import added, rows
 from benchmarks.measure import settings
 from sparring.errors import NoGradient
 
@@ -42,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=FOLDER / "audit.jsonl")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    entries = {name: entry for name, entry in (PUBLISHED if chosen.published else ENTRIES).items()}
-    entries = {name: entry for name, entry in entries.items() if not chosen.only or name in chosen.only}
+    every = PUBLISHED if chosen.published else ENTRIES
+    entries = {name: entry for name, entry in every.items() if not chosen.only or name in chosen.only}
     seeds = [0] if chosen.published else chosen.seeds
     settings(models=len(entries), seeds=seeds, images=200, threads=1, version=chosen.version)
     if not chosen.report:
@@ -53,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     one(name, entry, seed, chosen)
                 except Absent as why:
                     print(f"skipped: {name}: {why}", flush=True)
-    audits = {pair: row for pair, row in rows(chosen.out, version=chosen.version).items()}
-    report(entries, audits, rows(WARNINGS), seeds)
+    report(entries, rows(chosen.out, version=chosen.version), rows(WARNINGS), seeds)
 
 
 def one(name: str, entry: Entry, seed: int, chosen: argparse.Namespace) -> None:

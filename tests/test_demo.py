@@ -23,6 +23,7 @@ def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.Captur
         plan=[Rung("FGSM", sp.FGSM()), Rung("PGD", sp.PGD(steps=5))],
         digits=60,
         nearest=4,
+        audited=20,
         carlini_wagner={"searches": 2, "steps": 20, "initial_c": 10.0, "learning_rate": 0.1},
         rows=3,
     )
@@ -48,6 +49,10 @@ def test_a_small_demo_writes_what_it_found(tmp_path: Path, capsys: pytest.Captur
         assert records["robust_accuracy"] <= records["table"][1]["robust_accuracy"] <= records["clean_accuracy"]
         assert [row["name"] for row in records["table"]] == ["clean", "FGSM", "PGD"]
     assert found["carlini_wagner"]["natural"]["fell"] > 0
+    for audit in found["audits"].values():
+        assert audit["examples"] == 20
+        assert audit["adaptive"] <= audit["naive"] <= 1
+        assert audit["verdict"] in ("suspect", "unreliable")  # 20 examples are too few to call anything reliable
     with Image.open(demo.out / "demo.png") as drawn:
         assert drawn.width > drawn.height > 200
     told = capsys.readouterr()

@@ -23,7 +23,8 @@ class Round(nn.Module):
         self.levels = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.round(x * self.levels) / self.levels
+        rounded: Tensor = torch.round(x * self.levels) / self.levels
+        return rounded
 
 
 class StraightThrough(Round):
@@ -84,7 +85,8 @@ class Thermometer(nn.Module):
         self.register_buffer("levels", (torch.arange(count) / count).reshape(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x > self.levels).to(x.dtype)
+        bits: Tensor = (x > self.levels).to(x.dtype)
+        return bits
 
     def soft(self, x: Tensor) -> Tensor:
         """What an attacker differentiates instead: each step a ramp of three levels' width."""
@@ -101,7 +103,8 @@ class MedianRound(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         window = functional.unfold(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3)
         middle = window.reshape(len(x), x.shape[1], 9, -1).median(2).values.reshape(x.shape)
-        return Round(self.bits)(middle)
+        rounded: Tensor = Round(self.bits)(middle)
+        return rounded
 
 
 class Blur(nn.Module):
@@ -124,7 +127,8 @@ class BlurRound(Blur):
     """Blur, then rounding, as one step."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return Round(3)(super().forward(x))
+        rounded: Tensor = Round(3)(super().forward(x))
+        return rounded
 
 
 class Dither(nn.Module):
@@ -206,8 +210,11 @@ class HookNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = x * 1.0
         if out.requires_grad:
-            out.register_hook(lambda g: g + self.scale * g.square().mean().sqrt() * torch.randn_like(g))
+            out.register_hook(self._noised)  # type: ignore[no-untyped-call]
         return out
+
+    def _noised(self, g: Tensor) -> Tensor:
+        return g + self.scale * g.square().mean().sqrt() * torch.randn_like(g)
 
 
 class NoisyBackward(nn.Module):

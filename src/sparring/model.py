@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from inspect import isfunction
 from typing import Any, Literal
 
 import torch
@@ -114,7 +113,7 @@ class Model(nn.Module):
 
     def attacked_with(self) -> str:
         """How an attacker sees this network, as the arguments of sp.Model; nothing for a plain look."""
-        surrogates = {name: one.__name__ if isfunction(one) else one for name, one in self.bpda.items()}
+        surrogates = {name: getattr(one, "__qualname__", repr(one)) for name, one in self.bpda.items()}
         told = {"eot": self.eot, "bpda": surrogates, "gradients": self.gradients}
         return ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in (1, {}, None))
 

@@ -76,7 +76,7 @@ class Oracle:
             seen = replace(seen, gradient=weight * estimate)
         largest = seen.gradient.flatten(1).abs().amax(1)
         self._finite(problem, largest, "input gradient")
-        self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long())
+        self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long() * self.model.eot)  # passes, not means
         return seen
 
     def _follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:

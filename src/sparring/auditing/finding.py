@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +66,8 @@ class Audit:
 
     def records(self) -> dict[str, Any]:
         """Plain data: what audit.json holds."""
-        return asdict(self)
+        plain: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return plain
 
     def save(self, folder: str | Path) -> None:
         """Write audit.json."""

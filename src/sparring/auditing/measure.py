@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,8 +15,8 @@ from sparring.auditing.binarization import binarization
 from sparring.auditing.certificate import certificate
 from sparring.auditing.finding import Audit, Finding
 from sparring.auditing.layers import accused, guilty
-from sparring.auditing.slopes import Slopes, differ, slopes
-from sparring.auditing.subject import NAIVE, Subject
+from sparring.auditing.slopes import Slopes, differ, graph, slopes
+from sparring.auditing.subject import NAIVE, Subject, eager
 from sparring.auditing.verdict import GAP, NEGLIGIBLE, concluded
 from sparring.data import load
 from sparring.draws import isolated
@@ -51,10 +52,14 @@ def audit(
         ModelError: the network's logits cannot be used. (Gradients that cannot are a finding.)
     """
     begun = time.perf_counter()
-    wrapped = Model.of(model)
+    wrapped = eager(Model.of(model))
     NAIVE.check(threat)
     if examples < 1:
         raise InputError(f"examples is {examples}; give at least 1")
+    if not all(map(math.isfinite, wrapped.bounds)):
+        raise InputError(
+            f"bounds are {wrapped.bounds}; an audit needs a finite range: sp.Model(net, bounds=(low, high))"
+        )
     given = load(data, limit=examples)
     problem = pose(given.x, given.y, threat, wrapped.bounds, seed=seed).to(wrapped.device or torch.device("cpu"))
     with wrapped.quiet(), isolated(seed, problem.x.device):
@@ -103,6 +108,8 @@ def checked(subject: Subject, surrogate: nn.Module | None, tell: Callable[[str],
         yield single_step(subject, subject.fall("FGSM", FGSM(), everyone))
     if subject.share(subject.standing) > NEGLIGIBLE:
         yield from _searched(subject, slope, surrogate, tell)
+    if slope.usable and subject.refused:
+        yield graph(f"an attack came to a stop: {subject.refused}")
     if (proof := certificate(subject, ~subject.standing)) is not None:
         yield proof
 

@@ -80,7 +80,7 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
         near=near.double(),
         far=far.double(),
     )
-    if rows.region.masked:
-        return found, oracle  # with most of the input held still, standing proves nothing
+    if rows.region.masked or not bool(rows.region.farthest().isfinite().all()):
+        return found, oracle  # with most of the input held still, or no end to it, standing proves nothing
     roomy = replace(rows, region=rows.region.resized(rows.region.farthest()))
     return replace(found, withstood=(~ROOMY.run(roomy, oracle).success).double()), oracle

@@ -42,12 +42,12 @@ def slopes(subject: Subject) -> Slopes:
         steep = subject.gradient("gradient", rows, margin)
         cross = subject.gradient("gradient", rows, cross_entropy)
     except NoGradient as error:
-        return Slopes((_graph(f"gradients cannot be used: {error}"),), False, True, True)
-    graph = Finding("G1 graph", 0.0, 0.5, False, "unreliable", "the logits depend differentiably on the input")
+        return Slopes((graph(f"gradients cannot be used: {error}"),), False, True, True)
+    whole = Finding("G1 graph", 0.0, 0.5, False, "unreliable", "the logits depend differentiably on the input")
     dead = _dead(steep, cross)
     noise = _noise(subject, rows, steep)
     truth = _differences(subject, rows, steep)
-    found = (graph, dead, *truth, noise, _adjoint(subject, rows))
+    found = (whole, dead, *truth, noise, _adjoint(subject, rows))
     flat = float((largest(steep.gradient) == 0).double().mean()) > 0.5
     return Slopes(found, True, flat, any(one.flagged for one in (*truth[1:], noise)))
 
@@ -57,7 +57,7 @@ def differ(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).abs().amax(1) > 1e-4 * one.abs().amax(1).clamp_min(1e-12)
 
 
-def _graph(meaning: str) -> Finding:
+def graph(meaning: str) -> Finding:
     return Finding("G1 graph", 1.0, 0.5, True, "unreliable", meaning, "BPDA, or an attack without gradients")
 
 

@@ -20,6 +20,16 @@ DRAWS = 64  # of a randomised model, where protocols say thousands
 SAMPLE = 64  # examples for the checks of single gradients
 
 
+def eager(model: Model) -> Model:
+    """The model around the network that torch.compile was given: what is compiled may pass over hooks."""
+    net = getattr(model.net, "_orig_mod", None)
+    if net is None:
+        return model
+    bpda = {name.removeprefix("_orig_mod").removeprefix("."): one for name, one in model.bpda.items()}
+    plain = Model(net, model.bounds, model.mean, model.std)
+    return plain.seen_by(mode=model.mode, eot=model.eot, bpda=bpda, gradients=model.gradients)
+
+
 @dataclass
 class Subject:
     """What the checks ask and add to. Only `standing` and the counts change."""
@@ -85,8 +95,8 @@ class Subject:
     ) -> Tensor:
         """(N,) bool: the examples among `rows` (N,) bool that the attack breaks, confirmed by the judge.
 
-        A model without gradients, or with ones that are not finite, is broken nowhere, and `refused`. everywhere: the radius is what
-        the input range allows.
+        A model without gradients, or with ones that are not finite, is broken nowhere, and `refused`. everywhere: the
+        radius is what the input range allows.
         """
         broken = torch.zeros_like(rows)
         at = rows.nonzero().squeeze(1)

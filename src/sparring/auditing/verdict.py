@@ -47,11 +47,12 @@ def _few(correct: int) -> str:
 
 
 def believed(
-    correct: Tensor, robust: Tensor, dead: Tensor, blind: Tensor, evidence: Evidence
+    correct: Tensor, robust: Tensor, dead: Tensor, blind: Tensor, evidence: Evidence, averaged: bool
 ) -> tuple[Verdict, tuple[str, ...]]:
     """What an evaluation may claim, from what its own attacks met and what its checks found; and why.
 
     correct, robust: (N,) bool. dead: (N,) bool, the first gradient was zero. blind: (N,) bool, every gradient was.
+    averaged: the attacks took the mean over draws.
     """
     standing, right = int(robust.sum()), max(1, int(correct.sum()))
     reasons: list[tuple[Verdict, str]] = []
@@ -59,6 +60,8 @@ def believed(
         reasons.append(("suspect", _few(int(correct.sum()))))
     if standing > NEGLIGIBLE * right:  # else an adversarial example is known for nearly all: nothing is overstated
         reasons += _doubts(right, standing, int((dead & correct).sum()), int((blind & robust).sum()), evidence)
+        if _count(evidence.random) and not averaged:
+            reasons.append(("suspect", "The logits are random: attack the mean over draws, sp.Model(net, eot=20)."))
     return worst(says for says, _ in reasons), tuple(told for _, told in reasons)
 
 
@@ -89,8 +92,6 @@ def _doubts(right: int, standing: int, dead: int, blind: int, evidence: Evidence
         found.append(("suspect", f"The first input gradient of {dead} of {right} examples was exactly zero."))
     if absent := _count(evidence.absent):
         found.append((_weight(absent, standing), "There is no input gradient: gradient attacks see nothing."))
-    if _count(evidence.random):
-        found.append(("suspect", "The logits are random: attack the mean over draws, sp.Model(net, eot=20)."))
     if unlike := _count(evidence.cosine < STEADY):
         told = f"Two gradients at equal logits differ on {unlike} of the robust examples: the backward pass is noisy."
         found.append((_weight(unlike, standing), told))
