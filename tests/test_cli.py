@@ -31,7 +31,7 @@ class Net(torch.nn.Module):
 
     def forward(self, x):
         self.calls += 1
-        if os.path.exists("interrupt") and self.calls > 15:
+        if os.path.exists("interrupt") and self.calls > 25:
             raise KeyboardInterrupt
         return self.layer(x.flatten(1))
 

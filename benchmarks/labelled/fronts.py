@@ -139,7 +139,8 @@ class Dither(nn.Module):
         self.levels = 2**bits - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.floor(x * self.levels + torch.rand_like(x)) / self.levels
+        rounded: Tensor = torch.floor(x * self.levels + torch.rand_like(x)) / self.levels
+        return rounded
 
 
 class Noise(nn.Module):

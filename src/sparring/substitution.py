@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sparring.errors import InputError, ModelError
 from sparring.randomness import normal
+from sparring.rows import column
 
 Surrogate = Callable[[Tensor], Tensor]
 
@@ -28,11 +29,11 @@ def identity(x: Tensor) -> Tensor:
 class Estimated:
     """The surrogate of a layer of which nothing is known: its own slope, estimated from random differences.
 
-    The gradient of the layer smoothed over N(0, radius²) (Nesterov & Spokoiny 2017, section 2): the layer alone is
-    run 2 · samples times a backward pass, in batches.
+    The gradient of the layer smoothed over normal noise (Nesterov & Spokoiny 2017, section 2): the layer alone is run
+    2 · samples times a backward pass. radius: the noise, as a share of the standard deviation of what enters in a row.
     """
 
-    def __init__(self, samples: int = 32, radius: float = 0.1) -> None:
+    def __init__(self, samples: int = 32, radius: float = 0.25) -> None:
         self.samples, self.radius = samples, radius
 
     def __repr__(self) -> str:
@@ -57,13 +58,14 @@ class _Estimate(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         how: Estimated = ctx.how
         total = torch.zeros_like(x)
+        usual = x.flatten(1).std(1) if x[0].numel() > 1 else x.abs().flatten()
+        size = column(how.radius * usual.where(usual > 0, 1), x)
         with torch.no_grad():
             for _ in range(how.samples):
                 direction = ctx.context.run(normal, x)
-                ahead, behind = ctx.layer(x + how.radius * direction), ctx.layer(x - how.radius * direction)
-                rise = ((ahead - behind) * above[0]).flatten(1).sum(1)
-                total += rise.reshape(-1, *[1] * (x.ndim - 1)) * direction
-        return total / (2 * how.radius * how.samples), None, None, None
+                ahead, behind = ctx.layer(x + size * direction), ctx.layer(x - size * direction)
+                total += column(((ahead - behind) * above[0]).flatten(1).sum(1), x) * direction
+        return total / (2 * how.samples * size), None, None, None
 
 
 def named(net: nn.Module, surrogates: Mapping[str, Any]) -> dict[str, Surrogate | Estimated]:

@@ -116,8 +116,14 @@ HONEST = {
     "residual": (lambda: SmallResNet(stem=4, width=8, blocks=1, classes=3), (3, 16, 16)),
     "convolution": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.MaxPool2d(2), nn.Flatten(), nn.LayerNorm(36),
-            nn.Dropout(), nn.Linear(36, 3)
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.GELU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.LayerNorm(36),
+            nn.Dropout(),
+            nn.Linear(36, 3),
         ),
         (1, 8, 8),
     ),

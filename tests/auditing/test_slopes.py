@@ -170,9 +170,9 @@ def test_nothing_depends_on_the_batch(under: Any, size: int | None) -> None:
             assert one.flagged == other.flagged
 
 
-def test_gains_count_where_they_are_about_as_promised_and_where_there_is_a_gradient() -> None:
+def test_gains_count_where_they_are_a_tenth_of_what_is_promised_and_where_there_is_a_gradient() -> None:
     nan = float("nan")
-    assert used(torch.tensor([1.0, 0.2, 9.0, 0.05, 11.0, -1.0, nan, nan])) == 0.5
+    assert used(torch.tensor([1.0, 0.2, 0.05, -1.0, nan, nan])) == 0.5
     assert used(torch.tensor([nan])) == 0
 
 

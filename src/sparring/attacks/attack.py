@@ -73,8 +73,7 @@ class Attack:
             InputError: x, y, targets, threat or index cannot be used; the message names value and remedy.
             ModelError: the network's logits or gradients cannot be used.
         """
-        if torch.is_inference_mode_enabled():
-            raise InputError("torch.inference_mode() is on, in which nothing has a gradient; attack outside of it")
+        check_recording()
         wrapped = Model.of(model)
         self.check(threat)
         problem = pose(x, y, threat, wrapped.bounds, targets=targets, seed=seed, index=index, seek=seek)
@@ -114,6 +113,12 @@ class Attack:
                 found = found.put(standing, verified(rows, oracle, self.run(rows, oracle)))
             # Examples wrong from the start were never given to the attack; the one look was theirs too.
             return replace(found, forwards=oracle.forwards, backwards=oracle.backwards)
+
+
+def check_recording() -> None:
+    """Raises InputError in torch.inference_mode()."""
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() is on, in which nothing has a gradient; attack outside of it")
 
 
 def entered(problem: Problem, name: str) -> Problem:

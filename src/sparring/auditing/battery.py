@@ -111,7 +111,7 @@ def trials(subject: Subject, slopes: Slopes, layers: list[Guilty], surrogate: nn
         what = "a smooth stand-in for " + ", ".join(map(repr, bpda))
         # An estimated slope runs its layer dozens of times a step; a known one costs nothing.
         attack = deep if "estimate" in bpda.values() else replace(wide, steps=40)
-        yield Trial("B8 stand-in", attack, 0.03, what, view=seen.seen_by(bpda=bpda))
+        yield Trial("B8 stand-in", attack, 0.03, what, view=seen.seen_by(bpda={**seen.bpda, **bpda}))
     if surrogate is not None:
         view = seen.seen_by(gradients=Transfer(surrogate))
         yield Trial("B2 transfer", wide, 0.02, "another network's gradient", view=view)

@@ -38,6 +38,7 @@ def binarization(subject: Subject) -> Finding:
         told = Binary(subject, rows, last, readout)
         points = [rows.region.sample(rows.draws.at("random"), rows.index, step) for step in range(32)]
         lucky = torch.stack([told.margins(x) > 0 for x in points]).any(0)
+        subject.forwards += len(points) * len(rows.x)
         hard = readout.separable & ~lucky
         if int(hard.sum()) < 8:
             return _finding(None, "random points reach the planted examples too: the test says nothing here")
@@ -151,7 +152,9 @@ def _trained(subject: Subject, rows: Problem, last: nn.Linear) -> Readout:
     """
     inner = rows.region.resized(rows.region.radius * INSIDE)
     uniform = rows.draws.at("edge").normal(rows.index, 0, rows.x.shape[1:], rows.x.dtype)
-    edge = rows.region.project(rows.x + column(rows.region.reach, rows.x) * rows.region.steepest(uniform, rows.x))
+    # From well outside, or what the input range cuts off would leave the point inside the inner ball.
+    way = rows.region.steepest(uniform, rows.x)
+    edge = rows.region.project(rows.x + column(4 * rows.region.reach, rows.x) * way)
     with torch.no_grad():
         planted = _features(subject, last, edge).double()
         inside = [

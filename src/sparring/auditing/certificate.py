@@ -16,6 +16,7 @@ from torch.nn import functional
 from sparring.auditing.finding import Finding
 from sparring.auditing.subject import Subject
 from sparring.model import Model, logits_of
+from sparring.rows import column
 from sparring.threats.linf import LinfBall
 
 
@@ -27,6 +28,7 @@ def certificate(subject: Subject, broken: Tensor) -> Finding | None:
     low = torch.maximum(region.centre - _radius(region), region.low)
     high = torch.minimum(region.centre + _radius(region), region.high)
     bounds = intervals(subject.model, low, high)
+    subject.forwards += known(subject.model)  # one look, at one example
     if bounds is None:
         return None
     label = subject.problem.goal.label[:, None]
@@ -38,16 +40,14 @@ def certificate(subject: Subject, broken: Tensor) -> Finding | None:
 
 
 def _radius(region: LinfBall) -> Tensor:
-    return region.radius.reshape(-1, *[1] * (region.centre.ndim - 1))
+    return column(region.radius, region.centre)
 
 
 def intervals(model: Model, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] | None:
     """Bounds of the logits (N, K) over the box of inputs; None where a layer is of no known kind."""
     net = model.net
-    if not isinstance(net, nn.Module) or model.eot > 1 or model.mean is not None or model.std is not None:
-        return None
-    layers = sequence(model, net, low[:1])
-    if layers is None:
+    layers = sequence(model, net, low[:1]) if isinstance(net, nn.Module) and known(model) else None
+    if not isinstance(net, nn.Module) or layers is None:
         return None
     centre, radius = (low.double() + high.double()) / 2, (high.double() - low.double()) / 2
     with torch.no_grad():
@@ -55,9 +55,24 @@ def intervals(model: Model, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] 
             centre, radius = _through(layer, centre, radius)
     # Rounding in the network's own precision may leave its logits a little outside.
     eps = max(torch.finfo(one.dtype).eps for one in (low, *net.parameters()))
-    slack = 1000 * eps * (1 + centre.abs().flatten(1).amax(1).reshape(-1, *[1] * (centre.ndim - 1)))
+    slack = 1000 * eps * (1 + column(centre.abs().reshape(len(low), -1).amax(1), centre))
     lower, upper = (logits_of(edge, len(low)) for edge in (centre - radius - slack, centre + radius + slack))
     return lower, upper
+
+
+def known(model: Model) -> bool:
+    """Whether the network has none but layers with bounds, at rest, and nothing stands before or between them."""
+    net = model.net
+    if not isinstance(net, nn.Module) or model.eot > 1 or model.mean is not None or model.std is not None:
+        return False
+    if any(one._forward_hooks or one._forward_pre_hooks for one in net.modules()):
+        return False
+    # A subclass may compute something else.
+    return all(type(leaf) in KNOWN and not _random(leaf) for leaf in _leaves(net))
+
+
+def _leaves(net: nn.Module) -> list[nn.Module]:
+    return [module for module in net.modules() if not list(module.children())]
 
 
 @dataclass(frozen=True)
@@ -72,12 +87,8 @@ class Call:
 
 
 def sequence(model: Model, net: nn.Module, x: Tensor) -> list[nn.Module] | None:
-    """The layers of `net`, where each is of a known kind and hands its output, as it is, to the next; else None."""
-    leaves = [module for module in net.modules() if not list(module.children())]
-    hooked = any(one._forward_hooks or one._forward_pre_hooks for one in net.modules())
-    # A subclass may compute something else.
-    if hooked or not all(type(leaf) in KNOWN for leaf in leaves) or any(map(_random, leaves)):
-        return None
+    """The layers of a known `net`, where each hands its output, as it is, to the next; else None."""
+    leaves = _leaves(net)
     calls: list[Call] = []
     versions: list[int] = []
 

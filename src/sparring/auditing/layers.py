@@ -55,6 +55,9 @@ def guilty(subject: Subject) -> list[Guilty]:
         if pair is None or any(one.name.startswith(f"{name}." if name else "") for one in bad):
             continue
         foretold = _foretold(layer, pair)
+        if not name:  # the network itself, at both points and along every direction
+            subject.forwards += 2 * len(pair.inputs[0])
+            subject.backwards += 2 * len(pair.inputs[0]) * len(_cotangents(pair))
         if foretold is not None and foretold < HONEST:
             alike = pair.inputs[0].shape == pair.outputs[0].shape and _agree(pair, pair.inputs[1] - pair.inputs[0])
             bad.append(Guilty(name, type(layer).__name__, foretold, "identity" if alike else "estimate"))

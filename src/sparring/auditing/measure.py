@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from sparring.attacks.attack import check_recording
 from sparring.attacks.fgsm import FGSM
 from sparring.auditing.battery import Trial, extended, extremes, run, single_step, trials
 from sparring.auditing.binarization import binarization
@@ -52,16 +53,21 @@ def audit(
         ModelError: the network's logits cannot be used. (Gradients that cannot are a finding.)
     """
     begun = time.perf_counter()
+    check_recording()
     wrapped = eager(Model.of(model))
     NAIVE.check(threat)
     if examples < 1:
         raise InputError(f"examples is {examples}; give at least 1")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give at least 1, or None for what fits")
     if not all(map(math.isfinite, wrapped.bounds)):
         raise InputError(
             f"bounds are {wrapped.bounds}; an audit needs a finite range: sp.Model(net, bounds=(low, high))"
         )
-    given = load(data, limit=examples)
-    problem = pose(given.x, given.y, threat, wrapped.bounds, seed=seed).to(wrapped.device or torch.device("cpu"))
+    each = any(isinstance(getattr(threat, name, None), Tensor) for name in ("radius", "mask"))  # of all examples
+    given = load(data, limit=None if each else examples)
+    problem = pose(given.x, given.y, threat, wrapped.bounds, seed=seed).take(torch.arange(min(examples, len(given.x))))
+    problem = problem.to(wrapped.device or torch.device("cpu"))
     with wrapped.quiet(), isolated(seed, problem.x.device):
         subject = opened(wrapped, problem, batch_size)
         findings = tuple(checked(subject, surrogate, progress or (lambda name: None))) if len(subject) else ()
@@ -75,14 +81,19 @@ def audit(
         examples=len(problem.x),
         correct=len(subject),
         naive=naive / correct,
-        naive_interval=clopper_pearson(naive, correct),
+        naive_interval=interval(naive, len(subject)),
         adaptive=adaptive / correct,
-        adaptive_interval=clopper_pearson(adaptive, correct),
+        adaptive_interval=interval(adaptive, len(subject)),
         recommended=subject.recommended,
         forwards=subject.forwards,
         backwards=subject.backwards,
         seconds=time.perf_counter() - begun,
     )
+
+
+def interval(standing: int, correct: int) -> tuple[float, float]:
+    """Of none nothing is known."""
+    return clopper_pearson(standing, correct) if correct else (0.0, 1.0)
 
 
 def opened(model: Model, problem: Problem, batch_size: int | None) -> Subject:

@@ -73,14 +73,15 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
     found = replace(
         none,
         random=random.double(),
-        cosine=torch.where(both, cosine, torch.nan),
+        cosine=torch.where(both & (model.gradients is None), cosine, torch.nan),  # an estimate is random by intent
         absent=torch.zeros_like(none.absent),
         gain=gain(rows, first.gradient, score).double(),
         slope=slope.double(),
         near=near.double(),
         far=far.double(),
     )
-    if rows.region.masked or not bool(rows.region.farthest().isfinite().all()):
-        return found, oracle  # with most of the input held still, or no end to it, standing proves nothing
+    if rows.region.masked or model.gradients is not None or not bool(rows.region.farthest().isfinite().all()):
+        # With most of the input held still, or no end to it, standing proves nothing; estimates cost too much.
+        return found, oracle
     roomy = replace(rows, region=rows.region.resized(rows.region.farthest()))
     return replace(found, withstood=(~ROOMY.run(roomy, oracle).success).double()), oracle

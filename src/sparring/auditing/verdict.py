@@ -47,12 +47,12 @@ def _few(correct: int) -> str:
 
 
 def believed(
-    correct: Tensor, robust: Tensor, dead: Tensor, blind: Tensor, evidence: Evidence, averaged: bool
+    correct: Tensor, robust: Tensor, dead: Tensor, blind: Tensor, evidence: Evidence, averaged: bool, attacks: int
 ) -> tuple[Verdict, tuple[str, ...]]:
     """What an evaluation may claim, from what its own attacks met and what its checks found; and why.
 
     correct, robust: (N,) bool. dead: (N,) bool, the first gradient was zero. blind: (N,) bool, every gradient was.
-    averaged: the attacks took the mean over draws.
+    averaged: the attacks took the mean over draws. attacks: how many there were.
     """
     standing, right = int(robust.sum()), max(1, int(correct.sum()))
     reasons: list[tuple[Verdict, str]] = []
@@ -60,6 +60,8 @@ def believed(
         reasons.append(("suspect", _few(int(correct.sum()))))
     if standing > NEGLIGIBLE * right:  # else an adversarial example is known for nearly all: nothing is overstated
         reasons += _doubts(right, standing, int((dead & correct).sum()), int((blind & robust).sum()), evidence)
+        if attacks == 1:
+            reasons.append(("suspect", "One attack alone says little: sparring evaluate takes several."))
         if _count(evidence.random) and not averaged:
             reasons.append(("suspect", "The logits are random: attack the mean over draws, sp.Model(net, eot=20)."))
     return worst(says for says, _ in reasons), tuple(told for _, told in reasons)
@@ -101,7 +103,7 @@ def _doubts(right: int, standing: int, dead: int, blind: int, evidence: Evidence
         true = max(correlated(evidence.slope[steady], one[steady]) for one in (evidence.near, evidence.far))
         if min(useful - USEFUL, true - TRUE) < 0:
             told = f"on only {useful:.0%} of the robust examples; along random signs the two correlate at {true:.2f}."
-            found.append(("suspect", f"The margin moves as its gradient says {told}"))
+            found.append(("suspect", f"The margin rises along its gradient {told}"))
     if (withstood := _count(evidence.withstood)) > WITHSTOOD * standing:
         told = f"With the whole input range to move in, {withstood} of the robust examples withstood a short attack."
         found.append((_weight(withstood, standing), told))

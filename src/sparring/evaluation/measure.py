@@ -17,6 +17,7 @@ from torch import Tensor
 from sparring.attacks.attack import Attack, fitting
 from sparring.auditing import Audit
 from sparring.auditing import audit as examine
+from sparring.auditing.subject import NAIVE
 from sparring.data import fingerprint, hash_tensors, load
 from sparring.errors import InputError
 from sparring.evaluation.block import Block, climb
@@ -63,7 +64,7 @@ def evaluate(
         resume: go on with an unfinished run in `out`; a finished one is returned as it is.
         batch_size: examples a block; None takes what fits. Settled once a run.
         limit: only the first so many examples.
-        audit: also run the full audit, on the first 200 examples that the model gets right; its passes are its own.
+        audit: also run the full audit, of the first 200 examples; its passes are its own.
         progress: called after every rung of every block.
         command: what the user typed, for the record.
 
@@ -77,6 +78,8 @@ def evaluate(
     x, y = examples.x, examples.y
     device = wrapped.device or torch.device("cpu")
     rungs = ladder(plan, threat)
+    if audit:
+        NAIVE.check(threat)  # told now, not when the evaluation is done
     problem = pose(x, y, threat, wrapped.bounds, seed=seed)
     size = batch_size if batch_size is not None else fitting(x[:1].to(device))
     if size < 1:
@@ -113,10 +116,11 @@ def evaluate(
             progress(Progress(int(at[-1]) + 1, len(x), "", len(x) - broken))
     examined = None
     if audit:
-        examined = Audit.load(run.folder) if run is not None else None
+        own = None if run is None else run.folder / "blocks"  # `sparring audit` may write beside it
+        examined = None if own is None else Audit.load(own)
         examined = examined or examine(wrapped, (x, y), threat, seed=seed, batch_size=size)
-        if run is not None:
-            examined.save(run.folder)
+        if own is not None:
+            examined.save(own)
     result = Result(Block.join(blocks), problem, rungs, header, wrapped, examined)
     if run is not None:
         result.save(run.folder)

@@ -100,8 +100,8 @@ class Result:
         blind = (met.sum(1) > 0) & (zero.sum(1) == met.sum(1))
         correct = self.block.broken_by != CLEAN
         evidence = Evidence(*self.block.evidence.unbind(1))
-        averaged = self.model.eot > 1
-        own = believed(correct, self.robust, (asked > 0) & (dead == asked), blind, evidence, averaged)
+        zeros = (asked > 0) & (dead == asked), blind
+        own = believed(correct, self.robust, *zeros, evidence, self.model.eot > 1, len(self.rungs))
         return own if self.audit is None else audited(own, self.audit, correct, self.robust)
 
     @property
