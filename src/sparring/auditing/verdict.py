@@ -12,8 +12,9 @@ from sparring.auditing.probe import Evidence
 from sparring.auditing.slopes import TRUE, USEFUL, correlated, used
 
 GAP = 0.09  # the share of the examples that other attacks break after plain PGD, before its number is a fiction
-WIDE = 0.2  # the same, where a sound gradient of another loss found it
-OF_THE_LOSS = ("G3 scale", "B6 loss", "B5 convergence", "B9 overfitting", "adaptive attack")
+LOSS, WIDE = 0.105, 0.2  # where the sound gradient of another loss found it: suspect from here, as above from there
+NOTES = ("G4 tiny differences", "G4 differences")  # what a straight-through gradient is flagged by
+OF_THE_LOSS = (*NOTES, "G3 scale", "B6 loss", "B5 convergence", "B9 overfitting", "adaptive attack")
 NEGLIGIBLE = 0.02  # so few standing that nothing can be overstated
 DEAD = 0.05  # of the correct examples, with a gradient of zero
 BLIND = 0.5  # of those standing
@@ -28,14 +29,13 @@ def concluded(
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and why, from the findings and the examples that plain PGD and everything together left standing."""
     reasons: list[tuple[Verdict, str]] = []
-    if naive - adaptive >= GAP * max(1, examples):
-        told = f"other attacks leave {adaptive} of {correct} correct examples where plain PGD leaves {naive}"
-        sound = all(one.name in OF_THE_LOSS for one in findings if one.flagged)
-        moderate = naive - adaptive < WIDE * examples
-        if sound and moderate:
+    broken = naive - adaptive
+    told = f"other attacks leave {adaptive} of {correct} correct examples where plain PGD leaves {naive}"
+    if all(one.name in OF_THE_LOSS for one in findings if one.flagged) and broken < WIDE * examples:
+        if broken >= LOSS * max(1, examples):
             reasons.append(("suspect", f"{told}: cross-entropy is the wrong loss here, though its gradient is sound"))
-        else:
-            reasons.append(("unreliable" if naive - adaptive >= HANDFUL else "suspect", told))
+    elif broken >= GAP * max(1, examples):
+        reasons.append(("unreliable" if broken >= HANDFUL else "suspect", told))
     if correct < FEWEST:
         reasons.append(("suspect", _few(correct)))
     reasons += [(one.says, f"{one.name}: {one.meaning}") for one in findings if one.flagged and one.says != "reliable"]

@@ -206,9 +206,10 @@ class Demo:
         say, nearest, audits = self.terminal.say, found["carlini_wagner"].values(), found["audits"].values()
         fell = ["C&W: fell", *(f"{n['fell']} of {n['attacked']}" for n in nearest)]
         far = ["C&W: mean L2", *("–" if n["fell"] == 0 else f"{n['mean_distance']:.2f}" for n in nearest)]
-        plain = ["audit: plain PGD says", *(percent(a["naive"] * a["correct"] / a["examples"]) for a in audits)]
-        true = ["audit: everything tried", *(percent(a["adaptive"] * a["correct"] / a["examples"]) for a in audits)]
-        verdict = ["audit: plain PGD is", *(a["verdict"] for a in audits)]
+        plain = ["audit: PGD-20", *(percent(a["naive"] * a["correct"] / a["examples"]) for a in audits)]
+        true = ["audit: all tried", *(percent(a["adaptive"] * a["correct"] / a["examples"]) for a in audits)]
+        believe = {"reliable": "yes", "suspect": "suspect", "unreliable": "no"}
+        verdict = ["believe PGD-20?", *(believe[a["verdict"]] for a in audits)]
         columns = {HEADINGS[name]: records for name, records in found["models"].items()}
         self.terminal.show("")
         self.terminal.show(compare(columns, [fell, far, plain, true, verdict]))
