@@ -6,7 +6,7 @@ function of (seed, path, example index, step) and no batch changes it. Outside o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -58,17 +58,19 @@ def looking(draws: Draws, index: Tensor, slot: Tensor, looks: Tensor) -> Iterato
 
 def normal(x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
     """(N, *shape) standard normal numbers for the N rows of x, of its dtype and device; by default one an entry."""
-    wanted = tuple(x.shape[1:]) if shape is None else tuple(shape)
-    look = _LOOK.get()
-    if look is None or len(look.index) != len(x):
-        return torch.randn(len(x), *wanted, dtype=x.dtype, device=x.device)
-    return look.stream().normal(look.index, look.step, wanted, x.dtype).to(x.device)
+    return _drawn(x, shape, Draws.normal, torch.randn)
 
 
 def uniform(x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
     """(N, *shape) numbers in [0, 1) for the N rows of x, of its dtype and device; by default one an entry."""
+    return _drawn(x, shape, Draws.uniform, torch.rand)
+
+
+def _drawn(
+    x: Tensor, shape: Sequence[int] | None, addressed: Callable[..., Tensor], consumed: Callable[..., Tensor]
+) -> Tensor:
     wanted = tuple(x.shape[1:]) if shape is None else tuple(shape)
     look = _LOOK.get()
     if look is None or len(look.index) != len(x):
-        return torch.rand(len(x), *wanted, dtype=x.dtype, device=x.device)
-    return look.stream().uniform(look.index, look.step, wanted, x.dtype).to(x.device)
+        return consumed(len(x), *wanted, dtype=x.dtype, device=x.device)
+    return addressed(look.stream(), look.index, look.step, wanted, x.dtype).to(x.device)
