@@ -17,9 +17,9 @@ from sparring.attacks.fgsm import FGSM
 from sparring.attacks.hop_skip_jump import HopSkipJump
 from sparring.attacks.pgd import PGD
 from sparring.attacks.square import Square
-from sparring.auditing.finding import NEXT, Finding, Verdict
+from sparring.auditing.finding import NEXT, Finding
 from sparring.auditing.layers import Guilty
-from sparring.auditing.slopes import Slopes
+from sparring.auditing.slopes import Slopes, cosine
 from sparring.auditing.subject import NAIVE, SAMPLE, Subject
 from sparring.auditing.verdict import HANDFUL
 from sparring.errors import NoGradient
@@ -67,7 +67,6 @@ class Trial:
     attack: Attack
     threshold: float
     meaning: str
-    says: Verdict = "reliable"  # a trial's weight is in the total that all of them broke
     view: Model | None = None
     costly: bool = False  # not run where masking is proven already
 
@@ -87,7 +86,7 @@ def run(subject: Subject, trial: Trial) -> Finding:
         share,
         trial.threshold,
         share > trial.threshold and enough(int(fell.sum()), len(subject)),
-        trial.says,
+        "reliable",  # a trial's weight is in the total that all of them broke
         f"{trial.meaning} broke {share:.1%} of the examples, after those before it",
         str(trial),
     )
@@ -188,14 +187,14 @@ def single_step(subject: Subject, fgsm: Tensor) -> Finding:
     gap = subject.share(~fgsm) - subject.share(subject.naive)
     rows = subject.sample
     away = replace(rows, x=rows.region.sample(rows.draws.at("away"), rows.index, 0))
-    here = subject.gradient("here", rows, cross_entropy).gradient.flatten(1)
+    here = subject.gradient("here", rows, cross_entropy).gradient
     try:
-        there = subject.gradient("there", away, cross_entropy).gradient.flatten(1)
+        there = subject.gradient("there", away, cross_entropy).gradient
     except NoGradient as error:
         return Finding("B9 overfitting", None, 0.3, True, "suspect", f"in the ball gradients cannot be used: {error}")
-    cosine = float(torch.cosine_similarity(here.double(), there.double(), dim=1).median())
-    flagged = gap > 0.3 and cosine < 0.75
+    alike = float(cosine(here, there).median())
+    flagged = gap > 0.3 and alike < 0.75
     meaning = (
-        f"a single step leaves {gap:.1%} more standing than many; the gradient's cosine across the ball is {cosine:.2f}"
+        f"a single step leaves {gap:.1%} more standing than many; the gradient's cosine across the ball is {alike:.2f}"
     )
     return Finding("B9 overfitting", gap, 0.3, flagged, "suspect", meaning, "PGD, never FGSM alone")

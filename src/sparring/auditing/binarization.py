@@ -32,7 +32,7 @@ def binarization(subject: Subject) -> Finding:
         return _finding(
             None, "there is no last linear layer to read features before" if last is None else "the network is random"
         )
-    rows = subject.sample.take(torch.arange(min(FEW, len(subject.sample.x)), device=subject.problem.x.device))
+    rows = subject.first(FEW)
     try:
         readout = _trained(subject, rows, last)
         told = Binary(subject, rows, last, readout)
@@ -79,8 +79,6 @@ class Binary:
 
     def attacked(self) -> Tensor:
         """(N,) bool: plain PGD reaches the planted class."""
-        found: list[Tensor] = []
-        model = self.subject.model
         outer = self
 
         class Planted(Oracle):
@@ -92,18 +90,17 @@ class Binary:
                 self.classes = 2
                 return torch.stack([-m, m], dim=1)
 
-        oracle = Planted(model, len(self.rows.x), self.rows.x.device)
+        oracle = Planted(self.subject.model, len(self.rows.x), self.rows.x.device)
         goal = Goal(torch.zeros_like(self.rows.goal.label))
         slot = torch.arange(len(self.rows.x), device=self.rows.x.device)
         problem = replace(self.rows, goal=goal, slot=slot, draws=self.rows.draws.at("planted"), clean=None)
         try:
-            found.append(NAIVE.run(problem, oracle).success)
+            return NAIVE.run(problem, oracle).success
         except NoGradient:
             return torch.zeros_like(slot, dtype=torch.bool)
         finally:
             self.subject.forwards += int(oracle.forwards.sum())
             self.subject.backwards += int(oracle.backwards.sum())
-        return found[0]
 
     def _margins(self, x: Tensor, at: Any) -> Tensor:
         features = _features(self.subject, self.last, x)
@@ -130,7 +127,7 @@ def _last_linear(subject: Subject, net: nn.Module) -> nn.Linear | None:
     handles = [
         module.register_forward_pre_hook(lambda module, inputs: ran.append((module, inputs[0]))) for module in linear
     ]
-    few = subject.sample.take(torch.arange(min(2, len(subject.sample.x)), device=subject.problem.x.device))
+    few = subject.first(2)
     try:
         with torch.no_grad():
             subject.model.once(few.x)

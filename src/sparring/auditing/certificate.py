@@ -25,8 +25,9 @@ def certificate(subject: Subject, broken: Tensor) -> Finding | None:
     region = subject.problem.region
     if not isinstance(region, LinfBall):
         return None
-    low = torch.maximum(region.centre - _radius(region), region.low)
-    high = torch.minimum(region.centre + _radius(region), region.high)
+    radius = column(region.radius, region.centre)
+    low = torch.maximum(region.centre - radius, region.low)
+    high = torch.minimum(region.centre + radius, region.high)
     bounds = intervals(subject.model, low, high)
     subject.forwards += known(subject.model)  # one look, at one example
     if bounds is None:
@@ -37,10 +38,6 @@ def certificate(subject: Subject, broken: Tensor) -> Finding | None:
     wrong = int((certified & broken).sum())
     told = f"interval bounds certify {int(certified.sum())} of {len(certified)} examples, attacks broke {wrong} of them"
     return Finding("C certificate", float(wrong), 0.0, wrong > 0, "unreliable", told)
-
-
-def _radius(region: LinfBall) -> Tensor:
-    return column(region.radius, region.centre)
 
 
 def intervals(model: Model, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -80,7 +80,7 @@ def accused(layers: list[Guilty]) -> Finding:
 
 def _recorded(subject: Subject, net: nn.Module) -> dict[str, Pair]:
     """What went in and out of every layer that turns one tensor, and nothing else, into a floating one once a pass."""
-    rows = subject.sample.take(torch.arange(min(FEW, len(subject.sample.x)), device=subject.problem.x.device))
+    rows = subject.first(FEW)
     x = rows.x
     away = rows.draws.at("layers").uniform(rows.index, 0, x.shape[1:], x.dtype) * 2 - 1
     moved = rows.region.project(x + column(rows.region.reach, x) * away.sign() * (away.abs() > 0.5))

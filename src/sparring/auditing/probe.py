@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparring.attacks.attack import entered
 from sparring.attacks.pgd import PGD
-from sparring.auditing.slopes import SHARES, differ, foretold, gain, largest
+from sparring.auditing.slopes import SHARES, cosine, differ, foretold, gain, largest
 from sparring.errors import NoGradient
 from sparring.model import Model
 from sparring.objectives import margin
@@ -64,7 +64,7 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
         return replace(none, absent=torch.ones_like(none.absent)), oracle
     random = differ(first.logits, again.logits)
     both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0) & ~random
-    cosine = torch.cosine_similarity(first.gradient.flatten(1).double(), again.gradient.flatten(1).double(), dim=1)
+    alike = cosine(first.gradient, again.gradient)
 
     def score(x: Tensor) -> Tensor:
         return oracle.look(rows, x, margin).score
@@ -73,7 +73,7 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
     found = replace(
         none,
         random=random.double(),
-        cosine=torch.where(both & (model.gradients is None), cosine, torch.nan),  # an estimate is random by intent
+        cosine=torch.where(both & (model.gradients is None), alike, torch.nan),  # an estimate is random by intent
         absent=torch.zeros_like(none.absent),
         gain=gain(rows, first.gradient, score).double(),
         slope=slope.double(),

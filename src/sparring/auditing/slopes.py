@@ -20,6 +20,8 @@ from sparring.rows import column
 
 Score = Callable[[Tensor], Tensor]
 SHARES = (0.25, 1.0)  # of the radius, where differences are taken; a straight-through gradient holds at the larger
+DEAD = 0.05  # of the correct examples, with a gradient of zero
+STEADY = 0.99  # the least cosine of two gradients at equal logits
 EXACT = 0.5  # the least correlation of the gradient with tiny differences
 TRUE = 0.3  # and with those at the attack's size, at the better of the two
 USEFUL = 0.5  # of the examples, along whose gradient the margin must move as it says
@@ -68,8 +70,8 @@ def _dead(steep: Seen, cross: Seen) -> Finding:
     return Finding(
         "G2 dead gradient",
         share,
-        0.05,
-        share > 0.05,
+        DEAD,
+        share > DEAD,
         "suspect",
         f"cross-entropy's gradient is exactly zero on {share:.1%} of the examples{cause}",
         "PGD(objective='margin')" if cause else "BPDA, or an attack without gradients",
@@ -89,16 +91,16 @@ def _noise(subject: Subject, rows: Problem, first: Seen) -> Finding:
             if estimated
             else "no gradient to compare"
         )
-        return Finding("G5 randomness", None, 0.99, False, "suspect", meaning, "sp.Model(…, eot=20)" * subject.random)
-    cosine = float(_cosine(first.gradient, again.gradient)[equal & both].median())
+        return Finding("G5 randomness", None, STEADY, False, "suspect", meaning, "sp.Model(…, eot=20)" * subject.random)
+    alike = float(cosine(first.gradient, again.gradient)[equal & both].median())
     return Finding(
         "G5 randomness",
-        cosine,
-        0.99,
-        cosine < 0.99,
+        alike,
+        STEADY,
+        alike < STEADY,
         "suspect",
-        f"two gradients at equal logits have cosine {cosine:.3f}"
-        + ("; the backward pass is noisy" if cosine < 0.99 else ""),
+        f"two gradients at equal logits have cosine {alike:.3f}"
+        + ("; the backward pass is noisy" if alike < STEADY else ""),
         "BPDA through the noisy layer, or a mean over many gradients",
     )
 
@@ -198,9 +200,8 @@ def _adjoint(subject: Subject, rows: Problem) -> Finding:
         gaps.append((forward - backward).abs() / (forward.abs() + backward.abs()).clamp_min(1e-12))
         return part.slot
 
-    few = rows.take(torch.arange(min(16, len(rows.x)), device=rows.x.device))
     try:
-        subject.ask("adjoint", few, subject.model, compare)
+        subject.ask("adjoint", subject.first(16), subject.model, compare)
         gap = float(torch.cat(gaps).median())
     except (RuntimeError, NotImplementedError, AttributeError):
         return Finding(
@@ -219,7 +220,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1)
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) of two gradients."""
     return torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double(), dim=1)
 
 

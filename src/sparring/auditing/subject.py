@@ -59,7 +59,11 @@ class Subject:
     @property
     def sample(self) -> Problem:
         """The first few of the examples, for the checks of single gradients."""
-        return self.problem.take(torch.arange(min(SAMPLE, len(self)), device=self.problem.x.device))
+        return self.first(SAMPLE)
+
+    def first(self, count: int) -> Problem:
+        """So many of the examples, or all."""
+        return self.problem.take(torch.arange(min(count, len(self)), device=self.problem.x.device))
 
     def ask(self, name: str, rows: Problem, view: Model, question: Callable[[Oracle, Problem], Tensor]) -> Tensor:
         """`question` of the rows, a batch at a time, joined; every pass is counted."""

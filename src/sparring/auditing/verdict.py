@@ -9,17 +9,15 @@ from torch import Tensor
 
 from sparring.auditing.finding import Audit, Finding, Verdict, worst
 from sparring.auditing.probe import Evidence
-from sparring.auditing.slopes import TRUE, USEFUL, correlated, used
+from sparring.auditing.slopes import DEAD, STEADY, TRUE, USEFUL, correlated, used
 
 GAP = 0.09  # the share of the examples that other attacks break after plain PGD, before its number is a fiction
 LOSS, WIDE = 0.105, 0.2  # where the sound gradient of another loss found it: suspect from here, as above from there
 NOTES = ("G4 tiny differences", "G4 differences")  # what a straight-through gradient is flagged by
 OF_THE_LOSS = (*NOTES, "G3 scale", "B6 loss", "B5 convergence", "B9 overfitting", "adaptive attack")
 NEGLIGIBLE = 0.02  # so few standing that nothing can be overstated
-DEAD = 0.05  # of the correct examples, with a gradient of zero
 BLIND = 0.5  # of those standing
 WITHSTOOD = 0.1  # of those standing, under a short attack without a radius
-STEADY = 0.99  # the cosine of two gradients at equal logits
 HANDFUL = 7  # examples, fewer than which may be chance
 FEWEST = 50  # correct examples, below which nothing can be shown
 
