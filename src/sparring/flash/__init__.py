@@ -1,0 +1,39 @@
+"""Flashing images that can harm people: find them in a video, show them, take them out.
+
+`analyse` says whether a clip meets one or several standards, `mitigate` writes one that does, `Analyser` takes
+pictures one by one from a live source. Meeting a standard is not a proof that nobody is harmed, and this is no
+medical device.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sparring.flash.standards import Standard as Standard
+
+if TYPE_CHECKING:
+    from sparring.flash.analyser import Analyser as Analyser
+    from sparring.flash.analysis import analyse as analyse
+    from sparring.flash.colour import Colour as Colour
+
+_HOMES = {
+    "Analyser": "sparring.flash.analyser",
+    "Colour": "sparring.flash.colour",
+    "analyse": "sparring.flash.analysis",
+}
+
+__all__ = ["Standard", "standards", *_HOMES]
+
+
+def standards() -> dict[str, Standard]:
+    """Every standard by its name."""
+    from sparring.flash.profiles import STANDARDS
+
+    return dict(STANDARDS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sparring.flash' has no attribute {name!r}")

@@ -1,0 +1,302 @@
+"""The streaming analysis: push pictures one after another, ask at any time, finish.
+
+Constant memory: a second of transitions and two or three pictures. Standards that share a definition share the work:
+detectors are built per definition of a change, gates per area, counters per gate.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparring.errors import InputError
+from sparring.flash.areas import Extent
+from sparring.flash.colour import Codes, luminance
+from sparring.flash.counting import Counter, Gate, Tally
+from sparring.flash.incidents import Watch
+from sparring.flash.pictures import Picture, of_array
+from sparring.flash.records import Analysis, Series, Verdict, Violation
+from sparring.flash.sampling import POINTS, Grid, Taker, grid
+from sparring.flash.standards import Area, Luminance, Red, Standard, named
+from sparring.flash.transitions import NONE, Detector, Light, Points, detector
+
+_BLACK = 0.002  # of reference white: bars around a picture are darker
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is known after one picture. A margin below 0 means that the rule is not met at this moment."""
+
+    seconds: float
+    passed: bool  # no violation so far
+    margins: dict[str, float]  # "standard: rule" -> signed margin
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A definition of a transition."""
+
+    change: Luminance | Red
+    ramp: float | None
+    sync: float
+    sdr: Literal["srgb", "bt1886"]
+
+
+class Patch:
+    """Some of the points, and what is remembered of them."""
+
+    def __init__(self, part: slice, points: Grid, detectors: dict[_Seen, Detector]) -> None:
+        self.start = part.start
+        self.taker = Taker(points.rows[part], points.columns[part])
+        self.detectors = detectors
+        self.codes: list[Codes] = []
+        self.brightest: NDArray[np.float32] | None = None
+
+    def push(self, picture: Picture) -> dict[_Seen, tuple[Points, Points]]:
+        """The transitions of these points, by their definition, as indices into the whole grid."""
+        codes = self.taker.codes(picture)
+        before, self.codes = self.codes, codes
+        if before and all(np.array_equal(one, other) for one, other in zip(before, codes, strict=True)):
+            for seen in self.detectors.values():
+                seen.still(picture.seconds)
+            return {}
+        light = {}
+        for sdr in {key.sdr for key in self.detectors}:
+            red, green, blue = picture.colour.light(codes, sdr)
+            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
+        bright = next(iter(light.values())).luminance
+        self.brightest = bright.copy() if self.brightest is None else np.maximum(self.brightest, bright)
+        found = {}
+        for key, seen in self.detectors.items():
+            up, down = seen.find(light[key.sdr], picture.seconds)
+            seen.keep(light[key.sdr], picture.seconds, up, down)
+            if len(up) or len(down):
+                found[key] = up + self.start, down + self.start
+        return found
+
+
+@dataclass
+class _Row:
+    """The columns of one rule's series."""
+
+    count: array[int] = field(default_factory=lambda: array("h"))
+    area: array[float] = field(default_factory=lambda: array("f"))
+    margin: array[float] = field(default_factory=lambda: array("f"))
+
+
+class Analyser:
+    """Pictures in, verdicts out, for live sources as for files.
+
+    `standard`: a name, a `Standard`, or several. `points` are looked at in each picture, one in each cell of a grid
+    (57,600: shares of area are then good to a hundredth of the screen or better); None looks at every pixel. Smaller
+    pictures are looked at whole. `aspect`: width to height of the picture as it is shown, where pixels are not square.
+    `slacks` scale the limits of area; verdicts follow the first. `series=False` keeps no row per frame, for sources
+    that never end.
+    """
+
+    def __init__(
+        self,
+        standard: str | Standard | Iterable[str | Standard] = "wcag2.2",
+        *,
+        points: int | None = POINTS,
+        aspect: float | None = None,
+        slacks: tuple[float, ...] = (1.0,),
+        series: bool = True,
+    ) -> None:
+        self.standards = named(standard)
+        self.points, self.aspect, self.slacks, self.series = points, aspect, slacks, series
+        self.frames = 0
+        self.first = self.last = float("nan")
+        self.grid: Grid | None = None
+        self.patches: list[Patch] = []
+        self.gates: dict[tuple[_Seen, Area], Gate] = {}
+        self.counters: dict[tuple[_Seen, Area, float, bool], list[Counter]] = {}
+        self.rules: list[tuple[tuple[_Seen, Area, float, bool], list[Watch]]] = []
+        self.times = array("d")
+        self.rows: dict[str, _Row] = defaultdict(_Row)
+        self.margins: dict[str, float] = {}
+
+    def push(self, frame: Picture | NDArray[np.uint8], seconds: float | None = None) -> Moment:
+        """Take the next picture: an array (H, W, 3) or (H, W) of uint8 in sRGB with its time, or a `Picture`."""
+        picture = frame if isinstance(frame, Picture) else of_array(frame, seconds)
+        if self.grid is None:
+            self._begin(picture)
+        assert self.grid is not None
+        if picture.size != self.grid.size:
+            raise InputError(
+                f"frame {self.frames} is {picture.size[0]} × {picture.size[1]} pixels, those before it "
+                f"{self.grid.size[0]} × {self.grid.size[1]}; analyse pictures of one size, or begin a new Analyser"
+            )
+        if self.frames and not picture.seconds > self.last:
+            raise InputError(
+                f"frame {self.frames} is shown at {picture.seconds:.6f} s, not after the one before it at "
+                f"{self.last:.6f} s; push frames in the order in which they are shown"
+            )
+        gap = self._gap(picture.seconds)
+        found: dict[_Seen, list[tuple[Points, Points]]] = defaultdict(list)
+        for patch in self.patches:
+            for key, sides in patch.push(picture).items():
+                found[key].append(sides)
+        self._count({key: _joined(sides) for key, sides in found.items()}, picture.seconds, gap)
+        self.frames += 1
+        self.last = picture.seconds
+        return Moment(
+            picture.seconds,
+            not any(watches[0].violated and not watches[0].rule.advisory for _, watches in self.rules),
+            dict(self.margins),
+        )
+
+    def finish(
+        self, source: str = "stream", partial: str | None = None, notes: tuple[str, ...] = (), lasts: float = 0.0
+    ) -> Analysis:
+        """The result so far; `lasts` is how long the last picture is shown. Raises InputError where there was none."""
+        if self.grid is None:
+            raise InputError("no frame was pushed; an analysis needs at least one")
+        found = [violation for _, watches in self.rules for violation in watches[0].violations()]
+        return concluded(
+            self.standards,
+            found,
+            Series(
+                np.array(self.times),
+                {key: np.array(row.count, np.int16) for key, row in self.rows.items()},
+                {key: np.array(row.area, np.float32) for key, row in self.rows.items()},
+                {key: np.array(row.margin, np.float32) for key, row in self.rows.items()},
+            ),
+            source=source,
+            frames=self.frames,
+            seconds=self.last - self.first + lasts,
+            size=self.grid.size,
+            partial=partial,
+            notes=(*notes, *self._bars()),
+        )
+
+    def _begin(self, picture: Picture) -> None:
+        self.first = picture.seconds
+        self.grid = points = grid(picture.size, self.points)
+        width, height = picture.size
+        pixel = self.aspect * height / width if self.aspect else 1.0
+        if points.exact:  # nothing is estimated
+            self.slacks = (1.0,)
+        for standard in self.standards:
+            for rule in standard.flashes:
+                seen = _Seen(rule.change, standard.ramp, standard.sync, standard.sdr)
+                gate, counter = (seen, rule.area), (seen, rule.area, rule.window, rule.isolated)
+                if gate not in self.gates:
+                    extent = Extent(rule.area, points, pixel)
+                    self.gates[gate] = Gate(extent, standard.sync, self.slacks, len(points))
+                if counter not in self.counters:
+                    self.counters[counter] = [
+                        Counter(self.gates[gate].extent, slack, Tally(len(points), rule.window, rule.isolated))
+                        for slack in self.slacks
+                    ]
+                self.rules.append((counter, [Watch(standard, rule, points) for _ in self.slacks]))
+        for part in points.patches():
+            detectors = {seen: detector(seen.change, seen.ramp, picture.colour.hdr) for seen, _ in self.gates}
+            self.patches.append(Patch(part, points, detectors))
+
+    def _gap(self, seconds: float) -> float:
+        """Between leading edges, in the 50 Hz or the 60 Hz world, whichever this frame rate belongs to."""
+        gaps = [standard.gap for standard in self.standards if standard.gap]
+        if not gaps:
+            return 0.0
+        rate = 1 / (seconds - self.last) if self.frames else 60.0
+        return gaps[0][0] if abs(rate / 25 - round(rate / 25)) < 0.01 and rate > 24.5 else gaps[0][1]
+
+    def _count(self, found: dict[_Seen, tuple[Points, Points]], seconds: float, gap: float) -> None:
+        passed = {key: gate.push(seconds, *found.get(key[0], (NONE, NONE))) for key, gate in self.gates.items()}
+        counted = {
+            key: [
+                counter.push(seconds, *sides, gap)
+                for counter, sides in zip(counters, passed[key[0], key[1]], strict=True)
+            ]
+            for key, counters in self.counters.items()
+        }
+        if self.series:
+            self.times.append(seconds)
+        for key, watches in self.rules:
+            for track, watch in enumerate(watches):
+                level = self.counters[key][track].level(watch.rule.transitions)
+                watch.push(seconds, level, counted[key][track])
+                if track == 0:
+                    self._note(watch, level.count, level.area)
+
+    def _note(self, watch: Watch, count: int, area: float) -> None:
+        allowed = watch.rule.transitions
+        margin = 1 - count / (allowed + 1) if count <= allowed else 1 - area / watch.rule.area.share
+        self.margins[watch.key] = margin
+        if self.series:
+            row = self.rows[watch.key]
+            row.count.append(count)
+            row.area.append(area)
+            row.margin.append(margin)
+
+    def _bars(self) -> tuple[str, ...]:
+        """A note where the picture never leaves black at its edges: areas are shares of all that is displayed."""
+        assert self.grid is not None
+        if any(patch.brightest is None for patch in self.patches):
+            return ()
+        lit = np.concatenate([patch.brightest for patch in self.patches]).reshape(self.grid.shape) > _BLACK
+        rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+        if not len(rows):
+            return ()
+        inside = (rows[-1] - rows[0] + 1) / lit.shape[0] * (columns[-1] - columns[0] + 1) / lit.shape[1]
+        if inside > 0.97:
+            return ()
+        return (
+            f"Black bars: the picture fills {inside:.0%} of the display. Areas are shares of all that is displayed.",
+        )
+
+
+def concluded(
+    standards: tuple[Standard, ...],
+    found: Iterable[Violation],
+    series: Series,
+    *,
+    source: str,
+    frames: int,
+    seconds: float,
+    size: tuple[int, int],
+    partial: str | None,
+    notes: tuple[str, ...],
+) -> Analysis:
+    """The verdicts that follow from what was found."""
+    found = sorted(found, key=lambda one: (one.start, one.standard, one.rule))
+    verdicts = {}
+    for standard in standards:
+        own = [one for one in found if one.standard == standard.name]
+        violations = tuple(one for one in own if not one.advisory)
+        verdicts[standard.name] = Verdict(
+            standard.name,
+            None if partial else not violations,
+            violations,
+            tuple(one for one in own if one.advisory),
+        )
+    return Analysis(
+        source=source,
+        standards=tuple(standard.name for standard in standards),
+        passed=None if partial else all(verdict.passed for verdict in verdicts.values()),
+        violations=tuple(one for one in found if not one.advisory),
+        advisories=tuple(one for one in found if one.advisory),
+        verdicts=verdicts,
+        series=series,
+        frames=frames,
+        seconds=seconds,
+        size=size,
+        rate=(frames - 1) / (series.seconds[-1] - series.seconds[0]) if len(series.seconds) > 1 else None,
+        partial=partial,
+        notes=notes,
+    )
+
+
+def _joined(sides: list[tuple[Points, Points]]) -> tuple[Points, Points]:
+    return (
+        sides[0]
+        if len(sides) == 1
+        else (np.concatenate([up for up, _ in sides]), np.concatenate([down for _, down in sides]))
+    )

@@ -1,0 +1,107 @@
+"""Incidents: stretches of time in which one rule is broken, and where on the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sparring.flash.counting import Level
+from sparring.flash.records import Box, Violation
+from sparring.flash.sampling import Grid
+from sparring.flash.standards import Flash, Standard
+from sparring.flash.transitions import TICK
+
+_BOXES = 8  # more places than this are told as one
+_COARSE = 90  # rows of the map that boxes are read from, so that points of one place hang together
+
+
+@dataclass
+class Incident:
+    """One that may still go on."""
+
+    start: float
+    end: float
+    area: float
+    count: int
+    mask: NDArray[np.bool_]
+    emitted: bool = False
+
+
+class Watch:
+    """Joins what one rule says at each moment into incidents."""
+
+    def __init__(self, standard: Standard, rule: Flash, grid: Grid) -> None:
+        self.standard, self.rule, self.grid = standard, rule, grid
+        self.found: list[Incident] = []
+        self.open = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.standard.name}: {self.rule.name}"
+
+    def push(self, seconds: float, level: Level, counted: bool) -> None:
+        if not len(level.points):
+            self.open = False
+            return
+        if not self.open and not (self.found and level.since <= self.found[-1].end + TICK):
+            self.found.append(Incident(level.since, seconds, 0.0, 0, np.zeros(len(self.grid), bool)))
+        self.open = True
+        now = self.found[-1]
+        if counted:
+            now.end = seconds
+            now.mask[level.points] = True
+        now.area = max(now.area, level.area)
+        now.count = max(now.count, level.count)
+
+    @property
+    def violated(self) -> list[Incident]:
+        """Those that lasted longer than the rule allows."""
+        lasting = self.rule.lasting
+        return [one for one in self.found if not lasting or one.end - one.start > lasting + TICK]
+
+    def violations(self) -> list[Violation]:
+        limit = self.rule.area.share
+        return [
+            Violation(
+                standard=self.standard.name,
+                rule=self.rule.name,
+                start=round(one.start, 6),
+                end=round(one.end, 6),
+                area=min(one.area, 1.0),
+                count=one.count,
+                margin=1 - one.area / limit,
+                boxes=boxes(one.mask, self.grid),
+                clause=self.rule.clause,
+                advisory=self.rule.advisory,
+            )
+            for one in self.violated
+        ]
+
+
+def boxes(mask: NDArray[np.bool_], grid: Grid) -> tuple[Box, ...]:
+    """Rectangles of pixels around the places that the marked points make up, the largest first."""
+    rows, columns = grid.shape
+    step = max(1, rows // _COARSE)
+    marked = mask.reshape(grid.shape)
+    height, width = -(-rows // step), -(-columns // step)
+    padded = np.zeros((height * step, width * step), bool)
+    padded[:rows, :columns] = marked
+    coarse = padded.reshape(height, step, width, step).any((1, 3))
+    places, count = ndimage.label(ndimage.binary_closing(np.pad(coarse, 2), np.ones((3, 3)))[2:-2, 2:-2] | coarse)
+    slices = ndimage.find_objects(places)
+    if count > _BOXES:
+        slices = [(slice(0, height), slice(0, width))]
+    found = []
+    for down, right in slices:
+        inside = marked[down.start * step : down.stop * step, right.start * step : right.stop * step]
+        marks = np.argwhere(inside)
+        (top, left), (bottom, end) = marks.min(0), marks.max(0) + 1
+        top, bottom = top + down.start * step, bottom + down.start * step
+        left, end = left + right.start * step, end + right.start * step
+        wide, high = grid.size
+        found.append((left * wide // columns, top * high // rows, -(-end * wide // columns), -(-bottom * high // rows)))
+    found.sort(key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
+    return tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in found)
