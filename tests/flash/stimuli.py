@@ -502,7 +502,7 @@ _TRAPS = (
     Trap(
         red_teal,
         "(139, 50, 50) and (30, 90, 90), 7.5 Hz: equal in luminance; R/(R+G+B) is 0.802 in linear light, just "
-        "saturated, though 0.58 in codes.",
+        "saturated, though 0.58 in codes; and 0.2003 apart in u′v′, just far enough.",
         _all(False, "red"),
         fragile=True,
     ),
@@ -693,7 +693,7 @@ _TRAPS = (
     ),
     Trap(
         pale_red_teal,
-        "(120, 60, 60) and (50, 84, 84) at 7.5 Hz: R/(R+G+B) is 0.64, no saturated red.",
+        "(120, 60, 60) and (50, 84, 84) at 7.5 Hz: R/(R+G+B) is 0.68, no saturated red.",
         _all(True, "colour"),
     ),
     Trap(

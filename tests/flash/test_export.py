@@ -42,7 +42,8 @@ def test_json_holds_every_number_of_the_analysis_and_of_the_standards(tmp_path: 
     assert said["sparring"] == sparring.__version__
     assert said["disclaimer"] == DISCLAIMER
     for standard in profiles():  # through JSON, which has no tuples
-        assert without_kind(said["standards"][standard.name]) == json.loads(json.dumps(asdict(standard)))
+        expected = json.dumps(asdict(standard)).replace("Infinity", "null")  # no limit
+        assert without_kind(said["standards"][standard.name]) == json.loads(expected)
     rules = said["standards"]["wcag2.2"]["rules"]
     kinds = [(rule["kind"], rule["change"]["kind"], rule["area"]["kind"]) for rule in rules]
     assert kinds == [("flash", "luminance", "window"), ("flash", "red", "window")]
@@ -233,8 +234,15 @@ def test_incidents_are_told_in_the_measure_of_their_rule() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "decimals", "text"),
-    [(0, 0, "0:00"), (59.99, 0, "1:00"), (61.5, 2, "1:01.50"), (3723.0, 0, "1:02:03"), (59.996, 2, "1:00.00"), (-5, 0, "-0:05")],
-)  # fmt: skip
+    [
+        (0, 0, "0:00"),
+        (59.99, 0, "1:00"),
+        (61.5, 2, "1:01.50"),
+        (3723.0, 0, "1:02:03"),
+        (59.996, 2, "1:00.00"),
+        (-5, 0, "-0:05"),
+    ],
+)
 def test_the_clock_carries_what_it_rounds(seconds: float, decimals: int, text: str) -> None:
     assert clock(seconds, decimals) == text
 

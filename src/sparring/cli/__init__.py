@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sparring
-from sparring.cli import attack, audit, demo, doctor, evaluate, listing, train
+from sparring.cli import attack, audit, demo, doctor, evaluate, flash, listing, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(demo.demo)
@@ -15,6 +15,7 @@ app.command()(attack.attack)
 app.command()(evaluate.evaluate)
 app.command()(audit.audit)
 app.command()(train.train)
+app.add_typer(flash.app, name="flash")
 app.command("list")(listing.listing)
 app.command()(doctor.doctor)
 

@@ -10,21 +10,23 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
 from sparring.flash.areas import Extent
-from sparring.flash.colour import Codes, luminance
+from sparring.flash.colour import Codes, Sdr, luminance
 from sparring.flash.counting import Counter, Gate, Tally
 from sparring.flash.incidents import Watch
-from sparring.flash.pictures import Picture, of_array
+from sparring.flash.reading import Picture, picture_of
 from sparring.flash.records import Analysis, Series, Verdict, Violation
 from sparring.flash.sampling import POINTS, Grid, Taker, grid
 from sparring.flash.standards import Area, Luminance, Red, Standard, named
 from sparring.flash.transitions import NONE, Detector, Light, Points, detector
+
+T = TypeVar("T")
 
 _BLACK = 0.002  # of reference white: bars around a picture are darker
 
@@ -39,46 +41,66 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A definition of a transition."""
+class Definition:
+    """What counts as a transition."""
 
     change: Luminance | Red
     ramp: float | None
     sync: float
-    sdr: Literal["srgb", "bt1886"]
+    sdr: Sdr
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A definition, and what finds it among some of the points."""
+
+    sdr: Sdr
+    detector: Detector
+
+
+Sides: TypeAlias = tuple[Points, Points]
+"""Points that rise (or turn red), and points that fall (or leave red)."""
+
+
+Counted: TypeAlias = tuple[int, int, float, tuple[float, float] | None]
+"""What rules that share a counter have in common: definition and area, by number, window and gap."""
 
 
 class Patch:
     """Some of the points, and what is remembered of them."""
 
-    def __init__(self, part: slice, points: Grid, detectors: dict[_Seen, Detector]) -> None:
+    def __init__(self, part: slice, points: Grid, sensors: list[Sensor]) -> None:
         self.start = part.start
         self.taker = Taker(points.rows[part], points.columns[part])
-        self.detectors = detectors
+        self.sensors = sensors
         self.codes: list[Codes] = []
         self.brightest: NDArray[np.float32] | None = None
 
-    def push(self, picture: Picture) -> dict[_Seen, tuple[Points, Points]]:
-        """The transitions of these points, by their definition, as indices into the whole grid."""
+    def push(self, picture: Picture) -> list[Sides]:
+        """The transitions of these points, for each sensor, as indices into the whole grid; none where all is still."""
         codes = self.taker.codes(picture)
         before, self.codes = self.codes, codes
         if before and all(np.array_equal(one, other) for one, other in zip(before, codes, strict=True)):
-            for seen in self.detectors.values():
-                seen.still(picture.seconds)
-            return {}
-        light = {}
-        for sdr in {key.sdr for key in self.detectors}:
-            red, green, blue = picture.colour.light(codes, sdr)
-            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
+            for sensor in self.sensors:
+                sensor.detector.still(picture.seconds)
+            return []
+        light = self.lit(picture, codes)
         bright = next(iter(light.values())).luminance
         self.brightest = bright.copy() if self.brightest is None else np.maximum(self.brightest, bright)
-        found = {}
-        for key, seen in self.detectors.items():
-            up, down = seen.find(light[key.sdr], picture.seconds)
-            seen.keep(light[key.sdr], picture.seconds, up, down)
-            if len(up) or len(down):
-                found[key] = up + self.start, down + self.start
+        found = []
+        for sensor in self.sensors:
+            up, down = sensor.detector.find(light[sensor.sdr], picture.seconds)
+            sensor.detector.keep(light[sensor.sdr], picture.seconds, up, down)
+            found.append((up + self.start, down + self.start))
         return found
+
+    def lit(self, picture: Picture, codes: list[Codes]) -> dict[Sdr, Light]:
+        """The light of these points, for each reading of SDR codes that some standard asks for."""
+        light = {}
+        for sdr in dict.fromkeys(sensor.sdr for sensor in self.sensors):
+            red, green, blue = picture.colour.light(codes, sdr)
+            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
+        return light
 
 
 @dataclass
@@ -115,16 +137,18 @@ class Analyser:
         self.first = self.last = float("nan")
         self.grid: Grid | None = None
         self.patches: list[Patch] = []
-        self.gates: dict[tuple[_Seen, Area], Gate] = {}
-        self.counters: dict[tuple[_Seen, Area, float, bool], list[Counter]] = {}
-        self.rules: list[tuple[tuple[_Seen, Area, float, bool], list[Watch]]] = []
+        # By number, for hashing definitions takes longer than finding them: gates by (definition, area), counters by
+        # (definition, area, window, gap), and with each counter the rules that read it, once for each slack.
+        self.gates: dict[tuple[int, int], Gate] = {}
+        self.counters: dict[Counted, list[Counter]] = {}
+        self.rules: list[tuple[Counted, list[Watch]]] = []
         self.times = array("d")
         self.rows: dict[str, _Row] = defaultdict(_Row)
         self.margins: dict[str, float] = {}
 
     def push(self, frame: Picture | NDArray[np.uint8], seconds: float | None = None) -> Moment:
         """Take the next picture: an array (H, W, 3) or (H, W) of uint8 in sRGB with its time, or a `Picture`."""
-        picture = frame if isinstance(frame, Picture) else of_array(frame, seconds)
+        picture = frame if isinstance(frame, Picture) else picture_of(frame, seconds)
         if self.grid is None:
             self._begin(picture)
         assert self.grid is not None
@@ -138,12 +162,8 @@ class Analyser:
                 f"frame {self.frames} is shown at {picture.seconds:.6f} s, not after the one before it at "
                 f"{self.last:.6f} s; push frames in the order in which they are shown"
             )
-        gap = self._gap(picture.seconds)
-        found: dict[_Seen, list[tuple[Points, Points]]] = defaultdict(list)
-        for patch in self.patches:
-            for key, sides in patch.push(picture).items():
-                found[key].append(sides)
-        self._count({key: _joined(sides) for key, sides in found.items()}, picture.seconds, gap)
+        found = [sides for patch in self.patches if (sides := patch.push(picture))]
+        self._count([_joined(sides) for sides in zip(*found, strict=True)], picture.seconds)
         self.frames += 1
         self.last = picture.seconds
         return Moment(
@@ -183,38 +203,32 @@ class Analyser:
         pixel = self.aspect * height / width if self.aspect else 1.0
         if points.exact:  # nothing is estimated
             self.slacks = (1.0,)
+        definitions: list[Definition] = []
+        areas: list[Area] = []
         for standard in self.standards:
             for rule in standard.flashes:
-                seen = _Seen(rule.change, standard.ramp, standard.sync, standard.sdr)
-                gate, counter = (seen, rule.area), (seen, rule.area, rule.window, rule.isolated)
+                seen = _number(Definition(rule.change, standard.ramp, standard.sync, standard.sdr), definitions)
+                gate = seen, _number(rule.area, areas)
                 if gate not in self.gates:
                     extent = Extent(rule.area, points, pixel)
                     self.gates[gate] = Gate(extent, standard.sync, self.slacks, len(points))
+                counter = (*gate, rule.window, rule.gap)
                 if counter not in self.counters:
                     self.counters[counter] = [
-                        Counter(self.gates[gate].extent, slack, Tally(len(points), rule.window, rule.isolated))
+                        Counter(self.gates[gate].extent, slack, Tally(len(points), rule.window, rule.gap))
                         for slack in self.slacks
                     ]
                 self.rules.append((counter, [Watch(standard, rule, points) for _ in self.slacks]))
         for part in points.patches():
-            detectors = {seen: detector(seen.change, seen.ramp, picture.colour.hdr) for seen, _ in self.gates}
-            self.patches.append(Patch(part, points, detectors))
+            sensors = [Sensor(one.sdr, detector(one.change, one.ramp, picture.colour.hdr)) for one in definitions]
+            self.patches.append(Patch(part, points, sensors))
 
-    def _gap(self, seconds: float) -> float:
-        """Between leading edges, in the 50 Hz or the 60 Hz world, whichever this frame rate belongs to."""
-        gaps = [standard.gap for standard in self.standards if standard.gap]
-        if not gaps:
-            return 0.0
-        rate = 1 / (seconds - self.last) if self.frames else 60.0
-        return gaps[0][0] if abs(rate / 25 - round(rate / 25)) < 0.01 and rate > 24.5 else gaps[0][1]
-
-    def _count(self, found: dict[_Seen, tuple[Points, Points]], seconds: float, gap: float) -> None:
-        passed = {key: gate.push(seconds, *found.get(key[0], (NONE, NONE))) for key, gate in self.gates.items()}
+    def _count(self, found: list[Sides], seconds: float) -> None:
+        passed = {
+            key: gate.push(seconds, *(found[key[0]] if found else (NONE, NONE))) for key, gate in self.gates.items()
+        }
         counted = {
-            key: [
-                counter.push(seconds, *sides, gap)
-                for counter, sides in zip(counters, passed[key[0], key[1]], strict=True)
-            ]
+            key: [counter.push(seconds, *sides) for counter, sides in zip(counters, passed[key[:2]], strict=True)]
             for key, counters in self.counters.items()
         }
         if self.series:
@@ -294,9 +308,14 @@ def concluded(
     )
 
 
-def _joined(sides: list[tuple[Points, Points]]) -> tuple[Points, Points]:
-    return (
-        sides[0]
-        if len(sides) == 1
-        else (np.concatenate([up for up, _ in sides]), np.concatenate([down for _, down in sides]))
-    )
+def _joined(sides: tuple[Sides, ...]) -> Sides:
+    if len(sides) == 1:
+        return sides[0]
+    return np.concatenate([up for up, _ in sides]), np.concatenate([down for _, down in sides])
+
+
+def _number(item: T, known: list[T]) -> int:
+    """The place of an item in a list, to which it is added where it is new."""
+    if item not in known:
+        known.append(item)
+    return known.index(item)

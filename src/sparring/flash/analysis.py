@@ -8,6 +8,7 @@ raised limits does. Only what lies between is decoded again and looked at pixel 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -161,9 +162,8 @@ def _decided(
 
 
 def _spliced(series: Series, spans: dict[tuple[str, str], list[tuple[float, float]]], exact: list[Analysis]) -> Series:
-    columns = [
-        {key: column.copy() for key, column in part.items()} for part in (series.count, series.area, series.margin)
-    ]
+    """The rows of the first look, those of the exact one where something was undecided."""
+    spliced = deepcopy(series)
     for look in exact:
         for names, near in spans.items():
             key = ": ".join(names)
@@ -173,6 +173,7 @@ def _spliced(series: Series, spans: dict[tuple[str, str], list[tuple[float, floa
             for start, end in near:
                 inside |= (look.series.seconds >= start - 1e-9) & (look.series.seconds <= end + 1e-9)
             at = np.searchsorted(series.seconds, look.series.seconds[inside])
-            for column, part in zip(columns, (look.series.count, look.series.area, look.series.margin), strict=True):
-                column[key][at] = part[key][inside]
-    return Series(series.seconds, columns[0], columns[1], columns[2])
+            spliced.count[key][at] = look.series.count[key][inside]
+            spliced.area[key][at] = look.series.area[key][inside]
+            spliced.margin[key][at] = look.series.margin[key][inside]
+    return spliced

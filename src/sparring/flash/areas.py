@@ -52,6 +52,7 @@ class Extent:
         self.sides: tuple[Side, Side] | None = None
         if isinstance(area, Window):
             self.sides, self.cells = self._window(area, aspect)
+            self._tile(self.sides)
 
     def _window(self, area: Window, aspect: float) -> tuple[tuple[Side, Side], float]:
         width, height = self.grid.size
@@ -67,14 +68,27 @@ class Extent:
         sides = (_side(high), _side(wide))
         return sides, wide * high
 
+    def _tile(self, sides: tuple[Side, Side]) -> None:
+        """Tiles of a quarter of the window: no window holds more than the five by five tiles that it touches do."""
+        rows, columns = self.grid.shape
+        high, wide = (max(1, -(-side.cells // 4)) for side in sides)
+        self.tiles = -(-rows // high), -(-columns // wide)
+        down, across = np.arange(rows) // high, np.arange(columns) // wide
+        self.tile = (down[:, None] * self.tiles[1] + across).ravel().astype(np.int32)
+        # A window may touch six tiles where its side is not a whole number of them.
+        self.touched = tuple(
+            Side(-(-(side.cells + (side.rest > 0) - 1) // size) + 1, 0.0)
+            for side, size in zip(sides, (high, wide), strict=True)
+        )
+
     def least(self, slack: float) -> float:
         """No fewer points than this can be too many; `slack` scales the limit."""
         return self.limit * slack * self.cells * (1 - _TINY)
 
-    def exceeds(self, share: Counts, slack: float = 1.0) -> NDArray[np.bool_]:
+    def exceeds(self, share: Counts | float, slack: float = 1.0) -> NDArray[np.bool_]:
         """Whether such a share is too much."""
         limit = self.limit * slack
-        return share >= limit - _TINY if self.area.at_least else share > limit + _TINY
+        return np.asarray(share >= limit - _TINY if self.area.at_least else share > limit + _TINY)
 
     def share(self, points: Points) -> float:
         """The share that the points cover, of the screen or of the window that has most of them."""
@@ -82,9 +96,19 @@ class Extent:
             return len(points) / self.cells
         return max(float(sums.max()) for sums in self._sums(points)) / self.cells
 
+    def room(self, points: Points, slack: float) -> bool:
+        """Whether so many points could be too many at all, which is soon told."""
+        least = self.least(slack)
+        if len(points) < least or self.sides is None:
+            return len(points) >= least
+        held = np.bincount(self.tile[points], minlength=self.tiles[0] * self.tiles[1]).reshape(self.tiles)
+        total = np.zeros((self.tiles[0] + 1, self.tiles[1] + 1), np.int64)
+        total[1:, 1:] = held.cumsum(0).cumsum(1)
+        return float(self.touched[1].sums(self.touched[0].sums(total)[0].T)[0].max()) >= least
+
     def crowded(self, points: Points, slacks: tuple[float, ...]) -> list[Points]:
         """For each slack, the points that lie in an area that has too many of them."""
-        if len(points) < min(self.least(slack) for slack in slacks):
+        if not self.room(points, min(slacks)):
             return [points[:0] for _ in slacks]
         if self.sides is None:
             share = len(points) / self.cells

@@ -292,30 +292,33 @@ def tagged(
     `limits` is 1 for limited and 2 for full range, 0 where untagged; `jpeg` marks pixel formats that are full range by
     their name. `lines` is the coded height: below 720, untagged video is BT.601.
     """
-    notes = []
+    assumed, notes = [], []
     known: Matrix = "bt601" if lines < 720 else "bt709"
     if model == "yuv":
         if matrix in _MATRICES:
             known = _MATRICES[matrix]
         elif matrix == 2:
             known = "bt2020" if primaries == 9 else known
-            notes.append(f"untagged matrix: {_title(known)} assumed for {lines} lines")
+            assumed.append(f"matrix {_title(known)} (for {lines} lines)")
         else:
             notes.append(f"matrix {matrix} of ITU-T H.273 is not supported: read as {_title(known)}")
     full = limits == 2 or (limits != 1 and (jpeg or model != "yuv"))
-    if limits not in (1, 2) and not jpeg and model != "rgb":
-        notes.append(f"untagged range: {'full' if full else 'limited'} assumed")
     gamut: Primaries = _PRIMARIES.get(primaries, "bt709")
-    if primaries == 2 and model != "rgb":
-        gamut = "bt2020" if known == "bt2020" else "bt709"
-        notes.append(f"untagged primaries: {_title(gamut)} assumed")
-    elif primaries not in _PRIMARIES and primaries != 2:
+    curve: Transfer = _TRANSFERS.get(transfer, "sdr")
+    if model != "rgb":  # untagged RGB is sRGB
+        if limits not in (1, 2) and not jpeg:
+            assumed.append(f"{'full' if full else 'limited'} range")
+        if primaries == 2:
+            gamut = "bt2020" if known == "bt2020" else "bt709"
+            assumed.append(f"primaries {_title(gamut)}")
+        if transfer == 2:
+            assumed.append("transfer SDR")
+    if primaries not in (2, *_PRIMARIES):
         notes.append(f"primaries {primaries} of ITU-T H.273 are not supported: read as BT.709")
-    curve: Transfer = {8: "linear", 16: "pq", 18: "hlg"}.get(transfer, "sdr")  # type: ignore[assignment]
-    if transfer == 2 and model != "rgb":
-        notes.append("untagged transfer: SDR assumed")
-    elif transfer in (9, 10, 17):
+    if transfer in (9, 10, 17):
         notes.append(f"transfer {transfer} of ITU-T H.273 is not supported: read as SDR")
+    if assumed:
+        notes.insert(0, f"untagged, so assumed: {', '.join(assumed)}")
     return Colour(model, bits, full, known, gamut, curve, tuple(notes))
 
 
@@ -338,6 +341,7 @@ _PRIMARIES: dict[int, Primaries] = {
     12: "p3",
     22: "bt601",
 }
+_TRANSFERS: dict[int, Transfer] = {8: "linear", 16: "pq", 18: "hlg"}
 
 
 def _title(name: str) -> str:

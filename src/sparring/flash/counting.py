@@ -31,8 +31,9 @@ class Kept:
 class Tally:
     """For each point, the transitions of the last `window` seconds that counted."""
 
-    def __init__(self, points: int, window: float, gap: bool) -> None:
-        self.window = window
+    def __init__(self, points: int, window: float, gap: tuple[float, float] | None = None) -> None:
+        self.window, self.gap = window, gap
+        self.now = -np.inf
         self.count: NDArray[np.int16] = np.zeros(points, np.int16)
         self.direction: NDArray[np.int8] = np.zeros(points, np.int8)
         self.history: deque[Kept] = deque()
@@ -53,8 +54,9 @@ class Tally:
             changed = True
         return changed
 
-    def add(self, seconds: float, up: Points, down: Points, gap: float) -> bool:
+    def add(self, seconds: float, up: Points, down: Points) -> bool:
         """Count the points whose direction changes; whether any did."""
+        since, self.now = seconds - self.now, seconds
         sides = [side[self.direction[side] != sign] for side, sign in zip((up, down), _SIGNS, strict=True)]
         points = np.concatenate(sides)
         if not len(points):
@@ -63,12 +65,18 @@ class Tally:
         for side, sign in enumerate(_SIGNS):
             self.direction[sides[side]] = sign
             if self.last is not None and self.near is not None:
-                near[side] = sides[side][seconds - self.last[side][sides[side]] < gap - TICK]
+                near[side] = sides[side][seconds - self.last[side][sides[side]] < self._apart(since) - TICK]
                 self.last[side][sides[side]] = seconds
                 self.near[side][near[side]] += 1
         self.count[points] += 1
         self.history.append(Kept(seconds, points, (near[0], near[1])))
         return True
+
+    def _apart(self, since: float) -> float:
+        """The gap in the environment, of 50 or 60 Hz, to which this time between two frames belongs."""
+        assert self.gap is not None
+        rate = 1 / since
+        return self.gap[0] if rate > 24.5 and abs(rate / 25 - round(rate / 25)) < 0.01 else self.gap[1]
 
     def beyond(self, transitions: int) -> Points:
         """The points that made more than so many."""
@@ -124,10 +132,10 @@ class Counter:
         self.count = 0
         self.levels: dict[int, Level] = {}
 
-    def push(self, seconds: float, up: Points, down: Points, gap: float) -> bool:
+    def push(self, seconds: float, up: Points, down: Points) -> bool:
         """Whether anything was counted at this moment."""
         forgot = self.tally.forget(seconds)
-        counted = self.tally.add(seconds, up, down, gap)
+        counted = self.tally.add(seconds, up, down)
         if forgot or counted:
             self.levels.clear()
             self.count = self._most(self.count + counted)
@@ -137,7 +145,7 @@ class Counter:
         if transitions not in self.levels:
             points = self.tally.beyond(transitions) if self.count > transitions else NONE
             area = self.extent.share(points)
-            hazard = len(points) > 0 and bool(self.extent.exceeds(np.asarray(area), self.slack))
+            hazard = len(points) > 0 and bool(self.extent.exceeds(area, self.slack))
             count = self.count if hazard else min(self.count, transitions)
             self.levels[transitions] = (
                 Level(count, area, points, self.tally.since(points)) if hazard else Level(count, area, NONE, np.inf)
@@ -148,8 +156,6 @@ class Counter:
         """The most transitions that too large an area shares; one moment adds one at most."""
         for count in range(at_most, 0, -1):
             points = np.flatnonzero(self.tally.count >= count)
-            if len(points) >= self.extent.least(self.slack) and self.extent.exceeds(
-                np.asarray(self.extent.share(points)), self.slack
-            ):
+            if self.extent.room(points, self.slack) and self.extent.exceeds(self.extent.share(points), self.slack):
                 return count
         return 0

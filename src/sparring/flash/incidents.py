@@ -90,7 +90,8 @@ def boxes(mask: NDArray[np.bool_], grid: Grid) -> tuple[Box, ...]:
     padded = np.zeros((height * step, width * step), bool)
     padded[:rows, :columns] = marked
     coarse = padded.reshape(height, step, width, step).any((1, 3))
-    places, count = ndimage.label(ndimage.binary_closing(np.pad(coarse, 2), np.ones((3, 3)))[2:-2, 2:-2] | coarse)
+    joined = ndimage.binary_closing(np.pad(coarse, 2), np.ones((3, 3), bool))[2:-2, 2:-2] | coarse
+    places, count = ndimage.label(joined)
     slices = ndimage.find_objects(places)
     if count > _BOXES:
         slices = [(slice(0, height), slice(0, width))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from math import inf
+from math import inf
 from typing import Any
 
 from sparring.flash.standards import Flash, Luminance, Pattern, Red, Screen, Standard, Window
@@ -50,10 +52,6 @@ def _seconds(_: Any, value: float) -> str:
     return f"{1000 * value:g} ms" if 0 < value < 1 else f"{value:g} s"
 
 
-def _yes(_: Any, value: bool) -> str:
-    return "yes" if value else "no"
-
-
 _MICHELSON = {"never": "no transition", "hdr": "in HDR, from 1/17 Michelson on", "always": "from 1/17 Michelson on"}
 _LIGHT = {"srgb": "sRGB curve", "bt1886": "BT.1886 curve"}
 
@@ -62,16 +60,15 @@ _PHRASES: dict[tuple[type, str], tuple[str, Any]] = {
     (Standard, "ramp"): ("a transition is complete within", lambda p, v: "any time" if v is None else _seconds(p, v)),
     (Standard, "sync"): ("changes are one flash within", _seconds),
     (Standard, "sdr"): ("SDR code values are read by the", lambda p, v: _LIGHT[v]),
-    (Standard, "gap"): (
-        "leading edges are isolated from",
+    (Flash, "transitions"): ("transitions allowed", lambda p, v: str(v)),
+    (Flash, "window"): ("within", _seconds),
+    (Flash, "lasting"): ("for longer than", _seconds),
+    (Flash, "gap"): (
+        "flashes are isolated from",
         lambda p, v: (
             "not in this standard" if v is None else f"{_seconds(p, v[0])} (50 Hz), {_seconds(p, v[1])} (60 Hz)"
         ),
     ),
-    (Flash, "transitions"): ("transitions allowed", lambda p, v: str(v)),
-    (Flash, "window"): ("within", _seconds),
-    (Flash, "lasting"): ("for longer than", _seconds),
-    (Flash, "isolated"): ("isolated flashes are acceptable", _yes),
     (Pattern, "pairs"): ("pairs of stripes allowed", lambda p, v: str(v)),
     (Pattern, "stationary"): ("share of the screen, at rest", lambda p, v: f"more than {share(v)}"),
     (Pattern, "changing"): ("share of the screen, changing", lambda p, v: f"more than {share(v)}"),
@@ -81,7 +78,7 @@ _PHRASES: dict[tuple[type, str], tuple[str, Any]] = {
         "luminance changes by",
         lambda p, v: f"more than {v:g} of white" if p.strict else f"{v:g} of white or more",
     ),
-    (Luminance, "dark_below"): ("the darker state is below", lambda p, v: f"{v:g} of white"),
+    (Luminance, "dark_below"): ("the darker state is below", lambda p, v: "any" if v == inf else f"{v:g} of white"),
     (Luminance, "michelson"): ("a darker state above that", lambda p, v: _MICHELSON[v]),
     (Red, "ratio"): ("saturated red from R / (R + G + B)", lambda p, v: f"{v:g}, linear light"),
     (Red, "distance"): ("change in CIE 1976 u'v'", lambda p, v: f"more than {v:g}" if p.strict else f"{v:g} or more"),

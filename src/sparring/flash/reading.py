@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from PIL import Image
 
 from sparring.errors import InputError, MissingExtra
+from sparring.flash.animations import WebP, damage, loops
 from sparring.flash.clips import LARGEST_PICTURE, Clip, Source, by, check_size, from_arrays, picture_of
 from sparring.flash.clock import Clock, TimeFault, frame_rate
 from sparring.flash.colour import Colour
@@ -65,7 +66,7 @@ def open_clip(path: str | os.PathLike[str]) -> Clip:
     with file.open("rb") as opening:
         start = opening.read(12)
     if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-        return _WebP(file)
+        return WebP(file)
     return _File(file)
 
 
@@ -105,12 +106,12 @@ class _File(Clip):
             for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate)
             if rate and _RATES[0] <= rate <= _RATES[1]
         ]
-        animation = container.format.name in ("gif", "apng")  # every frame has its own delay
+        self._animation = animation = container.format.name in ("gif", "apng")  # every frame has its own delay
         self._grid = None if animation else frame_rate(stamps, self._tick, claimed)
         self._nominal = self._grid or (claimed[-1] if animation and claimed else next(iter(claimed), None))
         rate = self._grid or stream.average_rate or self._nominal
         self.rate = float(rate) * (2 if self._interlaced else 1) if rate else None
-        self.loops = animation and _loops(self, _pillow(self._file).info)
+        self.loops = animation and loops(self)
         self.duration = _promised(container, stream)
         self.frames_expected = stream.frames or None
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
@@ -174,10 +175,14 @@ class _File(Clip):
         return frame, stamps
 
     def pictures(self) -> Iterator[Picture]:
-        self.problem = None
+        self.problem, shown = None, False
         try:
-            yield from self._read()
+            for picture in self._read():
+                yield picture
+                shown = True
         except _Unreadable as stop:
+            if not shown:
+                raise InputError(f"path {self._file}: not one frame can be decoded: {stop}.") from stop
             self.problem = str(stop)
 
     def _read(self) -> Iterator[Picture]:
@@ -189,7 +194,8 @@ class _File(Clip):
         with self._container() as container:
             stream = self._stream(container)
             stream.thread_type = "AUTO"
-            decode_times = container.format.name == "avi"  # has no presentation times
+            # AVI has no presentation times: as many decoding times, in order, are those of the frames in order
+            queue: deque[int | None] | None = deque() if container.format.name == "avi" else None
             source = container.demux(stream)
             while True:
                 where = f"after frame {number} at {seconds:.3f} s"
@@ -203,6 +209,8 @@ class _File(Clip):
                 except av.FFmpegError as error:
                     raise _Unreadable(f"the file cannot be decoded {where} ({_reason(error)})") from error
                 packets += packet.size > 0
+                if queue is not None and packet.size > 0:
+                    queue.append(packet.dts)
                 if packet.pts is not None:
                     furthest = max(furthest, float((packet.pts + (packet.duration or 0)) * self._tick))
                 for frame in frames:
@@ -211,7 +219,7 @@ class _File(Clip):
                     if (frame.width, frame.height) != self._stored:
                         size = by((frame.width, frame.height))
                         raise _Unreadable(f"frames change from {by(self._stored)} to {size} pixels {where}")
-                    stamp = frame.dts if decode_times and frame.dts is not None else frame.pts
+                    stamp = frame.pts if queue is None else queue.popleft() if queue else None
                     try:
                         seconds = clock.at(stamp)
                     except TimeFault as fault:
@@ -252,8 +260,8 @@ class _File(Clip):
         promised = self.duration
         if promised is None or self.loops:
             self.duration = end
-        if number == 0:
-            raise _Unreadable("no frame could be decoded")
+        if self._animation and (fault := damage(self._file)):
+            raise _Unreadable(fault)
         if promised is not None:
             if promised - reached > max(lasts, 0.02 * promised):
                 raise _Unreadable(f"the file ends at {end:.3f} s, but says that it lasts {promised:.3f} s")
@@ -279,55 +287,6 @@ def _turn(frame: VideoFrame) -> Turn:
         if entry.type.name == "DISPLAYMATRIX":
             return Turn.of(np.frombuffer(bytes(entry)[:36], np.int32).reshape(3, 3))
     return Turn()
-
-
-class _WebP(Clip):
-    """Animated WebP, which FFmpeg does not read, by Pillow."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        with _pillow(file) as image:
-            check_size(str(file), *image.size)
-            super().__init__(str(file), image.size, SRGB)
-            self.frames_expected = getattr(image, "n_frames", 1)
-            self.loops = self.frames_expected > 1 and _loops(self, image.info)
-
-    def pictures(self) -> Iterator[Picture]:
-        self.problem, seconds = None, 0.0
-        with _pillow(self._file) as image:
-            white = Image.new("RGBA", image.size, "white")
-            for number in range(self.frames_expected or 1):
-                try:
-                    image.seek(number)
-                    frame = image.convert("RGBA")
-                except (OSError, EOFError, SyntaxError) as error:
-                    self.problem = f"the file cannot be decoded after frame {number} at {seconds:.3f} s ({error})"
-                    return
-                if frame.getextrema()[3][0] < 255:
-                    self.note("transparent pixels are shown over white")
-                pixels = np.asarray(Image.alpha_composite(white, frame).convert("RGB"))
-                yield picture_of(pixels, seconds, SRGB)
-                # browsers show what asks for less than 1/90 s for a tenth
-                lasts = image.info.get("duration", 0)
-                seconds += (lasts if lasts > 10 else 100) / 1000
-        self.duration = seconds
-        self.rate = (self.frames_expected or 1) / seconds
-
-
-def _pillow(file: Path) -> Image.Image:
-    try:
-        return Image.open(file)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"path {file} cannot be read as a picture ({error}): export or copy it again.") from error
-
-
-def _loops(clip: Clip, info: dict[Any, Any]) -> bool:
-    """Whether an animation is shown more than once; GIF counts the repetitions, PNG and WebP the showings."""
-    times = info.get("loop")
-    if times is None or (times == 1 and not clip.name.lower().endswith(".gif")):
-        return False
-    clip.note("loops for ever" if times == 0 else f"loops, by its count {times}")
-    return True
 
 
 def _reason(error: BaseException) -> str:

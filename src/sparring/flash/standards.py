@@ -4,6 +4,8 @@ A standard is a tuple of rules. Where a text can be read in two ways the reading
 one under which the clips labelled by the TRACE centre come out right. Luminance is relative: 1.0 is reference white,
 which in SDR is code 255 and stands for 200 cd/m² (ITU-R BT.1702-3, note 3), so that 20 cd/m² is 0.1 and 160 is 0.8.
 
+Clauses take no part in comparisons: definitions that differ in words only are one, and share their work.
+
 Sources: WCAG 2.2 SC 2.3.1 with its definition "general flash and red flash thresholds" (w3c/wcag, 2026-08);
 ITU-R BT.1702-3 (11/2023); Ofcom Guidance Note, Section 2, Annex 1; ISO 9241-391:2016 (by secondary sources: its text
 is sold); NAB-J and NHK guideline (1998, rev. 2020); TRACE24, Jordan and Vanderheiden, ACM TACCESS 2024.
@@ -12,7 +14,7 @@ is sold); NAB-J and NHK guideline (1998, rev. 2020); TRACE24, Jordan and Vanderh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sparring.errors import InputError, closest
@@ -24,7 +26,7 @@ class Screen:
 
     share: float = 0.25
     at_least: bool = False  # True: exactly the share is already too much
-    clause: str = ""
+    clause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Window:
     at_least: bool = False
     display: tuple[int, int] = (1920, 1080)
     of_frame: tuple[float, float] | None = None
-    clause: str = ""
+    clause: str = field(default="", compare=False)
 
 
 Area: TypeAlias = Screen | Window
@@ -55,7 +57,7 @@ class Luminance:
     strict: bool = False  # True: exactly delta is still allowed
     dark_below: float = 0.8  # the darker of the two states
     michelson: Literal["never", "hdr", "always"] = "never"  # 1/17 where the darker state is brighter than that
-    clause: str = ""
+    clause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Red:
     distance: float = 0.2  # in CIE 1976 u'v'
     strict: bool = True  # True: exactly the distance is still allowed
     floor: float = 0.004  # linear red below which a state is black: there, 8-bit codes say nothing about colour
-    clause: str = ""
+    clause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Flash:
     window: float = 1.0  # seconds, half-open: seven that span exactly a second pass
     lasting: float = 0.0  # seconds a sequence may last before it counts
     advisory: bool = False  # told, but no violation
-    isolated: bool = False  # True: flashes whose leading edges keep the distance of `Standard.gap` apart are acceptable
+    # Flashes whose leading edges are this far apart are acceptable: seconds in a (50 Hz, 60 Hz) environment.
+    gap: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,6 @@ class Standard:
     ramp: float | None = 0.066  # seconds within which a transition must be complete; None: any ramp counts
     sync: float = 0.020  # seconds within which changes at two places are one flash
     sdr: Literal["srgb", "bt1886"] = "srgb"  # how SDR code values become light
-    gap: tuple[float, float] | None = None  # seconds between leading edges that are acceptable at (50 Hz, 60 Hz)
 
     @property
     def flashes(self) -> tuple[Flash, ...]:

@@ -7,7 +7,7 @@ pattern has half its amplitude exactly at its edge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,7 +21,8 @@ from scipy.sparse.csgraph import connected_components
 Floats = NDArray[np.float32]
 
 TILE = 32  # pixels of each scale
-SCALES = ((1, 1, 24), (2, 2, 16), (4, 4, 8), (8, 8, 4), (8, 2, 8), (2, 8, 8))  # map pixels down, across; tiles' hop
+# Map pixels down and across per pixel of a scale, and the hop of its tiles. Oblong ones are for short, wide stripes.
+SCALES = ((1, 1, 32), (2, 2, 20), (4, 4, 10), (8, 8, 4), (4, 2, 16), (2, 4, 16), (8, 2, 16), (2, 8, 16))
 CELL = 16  # map pixels: the raster on which tiles of all scales meet
 STEP = 4  # map pixels: the raster of the demodulated pattern
 SLOW, FAST, FASTEST = 2.6, 5.6, 14.0  # cycles in a tile: least, most, most at the finest scale
@@ -30,8 +31,9 @@ SINGLE = (
 )
 DOUBLE = 0.50  # in two frequencies together: checks hold 0.66
 PURE = 0.65  # in those and their harmonics: text, bricks and foliage hold less
-AGREE = 0.35  # how far the frequencies of neighbouring tiles may differ, as a share
-SMALLEST = 0.08  # share of the screen under which tiles that agree are not looked at further
+AGREE = 0.25  # how far the frequencies of neighbouring tiles may differ, as a share
+TURN = 0.5  # and how far with their directions, as a share: 29°
+SMALLEST = 0.05  # share of the screen under which tiles that agree are not looked at further
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,9 @@ def _pyramid(luminance: Floats) -> list[Floats]:
     """The map at each of `SCALES`, at least a tile large."""
     levels: dict[tuple[int, int], Floats] = {(1, 1): luminance}
     for down, across in ((2, 2), (4, 4), (8, 8), (4, 2), (8, 2), (2, 4), (2, 8)):
-        before = (down // 2, across // 2) if down == across else (down, across // 2) if down == 2 else (down // 2, across)
+        before = (
+            (down // 2, across // 2) if down == across else (down, across // 2) if down == 2 else (down // 2, across)
+        )
         levels[down, across] = _halved(levels[before], down > before[0], across > before[1])
     out = []
     for down, across, _ in SCALES:
@@ -110,6 +114,14 @@ def _halved(level: Floats, down: bool, across: bool) -> Floats:
         level = np.concatenate([level, level[:, -1:]], axis=1) if level.shape[1] % 2 else level
         level = 0.5 * (level[:, ::2] + level[:, 1::2])
     return level
+
+
+def _cut(levels: list[Floats], layout: _Layout) -> Floats:
+    """Every tile of every scale, (T, 1024)."""
+    cut = []
+    for level, rows, columns in zip(levels, layout.rows, layout.columns, strict=True):
+        cut.append(sliding_window_view(level, (TILE, TILE))[np.ix_(rows, columns)].reshape(-1, TILE * TILE))
+    return np.concatenate(cut)
 
 
 def _near(
@@ -138,33 +150,22 @@ class _Tiles:
     regular: NDArray[np.bool_]  # (T,)
     share: Floats  # (T,)
     waves: Floats  # (T, 2, 2) cycles per map pixel of the first and second frequency; nan: no second one
-    light: Floats  # (T,) nan where not regular
+    light: Floats  # (T,) 0 where not regular
     dark: Floats
+    range: Floats  # (T,) light minus dark, what slopes away across the tile taken out
     swing: Floats  # (T,) peak to peak of the fundamental
 
 
 def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     window, planes = _window()
     levels = _pyramid(luminance)
-    tiles = np.concatenate(
-        [
-            sliding_window_view(level, (TILE, TILE))[np.ix_(rows, columns)].reshape(-1, TILE * TILE)
-            for level, rows, columns in zip(levels, layout.rows, layout.columns, strict=True)
-        ]
-    )
+    tiles = _cut(levels, layout)
     count = len(tiles)
-    nothing = np.full(count, np.nan, np.float32)
+    nothing = np.zeros(count, np.float32)
     out = _Tiles(
         np.zeros(count, np.bool_), np.zeros(count, np.float32), np.full((count, 2, 2), np.nan, np.float32),
-        nothing, nothing.copy(), nothing.copy(),
+        nothing, nothing.copy(), nothing.copy(), nothing.copy(),
     )  # fmt: skip
-    squares = _pyramid(np.square(luminance))
-    detail = np.concatenate(
-        [
-            sliding_window_view(square - level * level, (TILE, TILE))[np.ix_(rows, columns)].reshape(-1, TILE * TILE)
-            for square, level, rows, columns in zip(squares, levels, layout.rows, layout.columns, strict=True)
-        ]
-    )
     flat = tiles - (tiles @ planes) @ planes.T
     busy = np.flatnonzero(np.einsum("ij,ij->i", flat, flat) > TILE * TILE * (0.15 * contrast) ** 2)
     if not len(busy):
@@ -173,7 +174,7 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     power[:, TILE // 2 :, 0] = 0  # mirrors of the rows above
     power[:, 0, 0] = 0
-    total = power.sum(axis=(1, 2)) + 0.5 * TILE * TILE * (detail[busy] @ np.square(window))
+    total = power.sum(axis=(1, 2))
     frequency = np.hypot(scipy.fft.fftfreq(TILE, 1 / TILE)[:, None], np.arange(TILE // 2 + 1))
     search = np.where((frequency >= SLOW - 0.5) & (frequency <= FASTEST + 0.5), power, 0)
     search[layout.pixel[busy].max(axis=1) > 1] *= frequency <= FAST + 0.5
@@ -181,6 +182,14 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     likely = np.flatnonzero(first[2].sum(axis=(1, 2)) > 0.5 * DOUBLE * total)  # nothing regular has less in its first
     busy, power, search, total = busy[likely], power[likely], search[likely], total[likely]
     row, column, near = (item[likely] for item in first)
+    maybe = np.zeros(count, np.bool_)
+    maybe[busy] = True
+    if maybe[layout.nearest].any(axis=0).mean() < SMALLEST:
+        return out
+    # What a coarse scale averages away counts too: lines of text would be clean stripes without their letters.
+    squares = _pyramid(np.square(luminance))
+    detail = _cut([square - level * level for square, level in zip(squares, levels, strict=True)], layout)[busy]
+    total = total + 0.5 * TILE * TILE * (detail @ np.square(window))
     # A second frequency within 40° of the first would be a harmonic of it; within two bins, its foot.
     y, x = scipy.fft.fftfreq(TILE, 1 / TILE)[:, None], np.arange(TILE // 2 + 1)
     signed = np.where(row > TILE // 2, row - TILE, row)
@@ -201,6 +210,13 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     cycles = np.hypot(waves[:, 0, 0], waves[:, 0, 1])
     regular &= cycles >= SLOW
     waves[~second, 1] = np.nan
+    # An oblong tile resolves only what runs along it, and yields to a square one.
+    pixel = layout.pixel[busy]
+    oblong = pixel[:, 0] != pixel[:, 1]
+    regular &= ~oblong | (
+        ~second & (np.where(pixel[:, 0] > pixel[:, 1], np.abs(waves[:, 0, 1]), np.abs(waves[:, 0, 0])) <= 0.6)
+    )
+    pure = np.where(oblong, 0.1, 1) * np.minimum(pure, 1)
     keep = busy[regular]
     out.regular[keep] = True
     out.share[keep] = pure[regular]
@@ -210,10 +226,16 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     both = energy[0] + np.where(second, energy[1], 0)
     out.swing[keep] = 4 * np.sqrt(both * total / unit)[regular]
     if len(keep):
-        middle = tiles[keep].reshape(-1, TILE, TILE)[:, 6:-6, 6:-6].reshape(len(keep), -1)
-        ends = np.partition(middle, (16, middle.shape[1] - 17), axis=1)
-        out.dark[keep], out.light[keep] = ends[:, 16], ends[:, -17]
+        out.dark[keep], out.light[keep] = _ends(tiles[keep])
+        out.range[keep] = np.subtract(*_ends(flat[keep])[::-1])
     return out
+
+
+def _ends(tiles: Floats) -> tuple[Floats, Floats]:
+    """Dark and light of tiles (T, 1024): the fourth part in a hundred from either end, of the middle."""
+    middle = tiles.reshape(-1, TILE, TILE)[:, 6:-6, 6:-6].reshape(len(tiles), -1)
+    ends = np.partition(middle, (16, middle.shape[1] - 17), axis=1)
+    return ends[:, 16], ends[:, -17]
 
 
 def _harmonics(power, index, peaks, second):  # type: ignore[no-untyped-def]
@@ -273,11 +295,28 @@ def find(luminance: Floats, contrast: float = 0.1, dark_below: float = 0.8) -> l
     return out
 
 
+def again(luminance: Floats, before: Stripes) -> Stripes:
+    """A pattern of an earlier picture where it is still there in this one, even if it would not be found afresh."""
+    spectrum = _Spectrum(luminance, float(luminance.mean()))
+    signals = np.stack([spectrum.at(wave) for wave in before.waves])
+    signals *= before.signals != 0
+    mask = before.mask & (_strength(signals) > 0.5 * _strength(before.signals))
+    return replace(before, mask=mask, signals=signals)
+
+
+def _strength(signals: NDArray[np.complex64]) -> Floats:
+    power: Floats = (np.square(signals.real) + np.square(signals.imag)).sum(axis=0)
+    return np.sqrt(power)
+
+
 def _groups(found: NDArray[np.bool_], waves: Floats) -> NDArray[np.intp]:
     """Cells joined with neighbours whose frequencies agree: (down, across) numbers, -1 where nothing was found."""
     number = np.arange(found.size).reshape(found.shape)
     links = []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+    height, width = found.shape
+    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0)):
+        one = np.s_[: height - down, max(0, -across) : width - max(0, across)]
+        other = np.s_[down:, max(0, across) : width + min(0, across)]
         same = (found[one] & found[other]) & _agree(waves[one], waves[other])
         links.append(np.stack([number[one][same], number[other][same]]))
     link = np.concatenate(links, axis=1)
@@ -289,11 +328,11 @@ def _groups(found: NDArray[np.bool_], waves: Floats) -> NDArray[np.intp]:
 def _agree(one: Floats, other: Floats) -> NDArray[np.bool_]:
     """Whether any frequency of one cell (..., 2, 2) is nearly one of the other, either way round."""
     a, b = one[..., :, None, :], other[..., None, :, :]
-    apart = np.minimum(np.square(a - b).sum(-1), np.square(a + b).sum(-1))
-    longer = np.maximum(np.square(a).sum(-1), np.square(b).sum(-1))
-    with np.errstate(invalid="ignore"):
-        near: NDArray[np.bool_] = (apart <= AGREE**2 * longer).any(axis=(-2, -1))
-    return near
+    apart = np.sqrt(np.minimum(np.square(a - b).sum(-1), np.square(a + b).sum(-1)))
+    length = np.hypot(a[..., 0], a[..., 1]), np.hypot(b[..., 0], b[..., 1])
+    longer = np.maximum(*length)
+    near = (apart <= TURN * longer) & (np.abs(length[0] - length[1]) <= AGREE * longer)
+    return np.asarray(near.any(axis=(-2, -1)))
 
 
 class _Spectrum:
@@ -362,41 +401,41 @@ def _stripes(spectrum, shape, cells, waves, tiles, tile, contrast, dark_below): 
     zoom = np.ones((CELL // STEP, CELL // STEP), np.bool_)
     signals = np.stack([spectrum.at(wave) for wave in carriers])
     rows, columns = signals.shape[1:]
-    strength = np.zeros((rows, columns), np.float32)
     for wave, signal in zip(carriers, signals, strict=True):
         own = cells & _agree(waves, np.broadcast_to(wave, waves.shape))
-        at = np.kron(binary_dilation(own, iterations=reach), zoom)[:rows, :columns]
-        signal *= at
-        strength += np.square(signal.real) + np.square(signal.imag)
-    strength = np.sqrt(strength)
+        signal *= np.kron(binary_dilation(own, iterations=reach), zoom)[:rows, :columns]
+    strength = _strength(signals)
     # The amplitude inside is what half an amplitude at the edge, and any outside, is measured by.
     full = np.where(np.kron(cells, zoom)[:rows, :columns], strength, 0)
     full = maximum_filter(full, size=2 * int(np.ceil((reach * CELL + period) / STEP)) + 1)
     near = np.kron(binary_dilation(cells, iterations=reach), zoom)[:rows, :columns]
     # Light minus dark over the swing of the fundamental: 1 for a sine, π/4 for a square wave, more for thin lines.
-    form = float(np.median((tiles.light - tiles.dark)[inside] / tiles.swing[inside]))
+    form = float(np.median(tiles.range[inside] / tiles.swing[inside]))
     mask = near & (strength > 0.47 * full) & (4 * form * full >= contrast)
     dark = float(np.percentile(tiles.dark[inside], 25))
     if not mask.any() or dark >= dark_below:
         return None
-    return Stripes(mask, carriers, signals, _pairs(mask, carriers, signals), float(np.percentile(tiles.light[inside], 75)), dark)
+    return Stripes(
+        mask, carriers, signals, _pairs(mask, carriers, signals), float(np.percentile(tiles.light[inside], 75)), dark
+    )
 
 
 def _pairs(mask: NDArray[np.bool_], waves: Floats, signals: NDArray[np.complex64]) -> float:
     """Light-dark pairs counted from one end of the pattern to the other, the way where there are most."""
     size = np.abs(signals[:, mask])  # (C, N)
-    strongest = size.argmax(axis=0)
-    local = waves[strongest]
-    unit = waves / np.hypot(waves[:, 0], waves[:, 1])[:, None]
-    crossing = np.abs(unit @ unit.T) < 0.77
-    lattice = (np.where(crossing[strongest], size.T, 0).max(axis=1) > 0.5 * size.max(axis=0)).mean() > 0.5
+    local = waves[size.argmax(axis=0)]
+    ways = waves / np.hypot(waves[:, 0], waves[:, 1])[:, None]
+    first = size.sum(axis=1).argmax()
+    crossing = np.flatnonzero(np.abs(ways @ ways[first]) < 0.77)
+    if len(crossing):
+        second = crossing[size[crossing].sum(axis=1).argmax()]
+        if (size[second] > 0.5 * size[first]).mean() > 0.5:
+            # Checks are counted along their rows, which lie between their two frequencies.
+            ways = np.stack([waves[first] + waves[second], waves[first] - waves[second]])
+            ways /= np.hypot(ways[:, 0], ways[:, 1])[:, None]
+            local = np.broadcast_to(waves[first], local.shape)
     y, x = np.nonzero(mask)
     most = 0.0
-    ways = unit
-    if lattice:  # checks are counted along their rows, which lie between their two frequencies
-        a, b = np.nonzero(np.triu(crossing))
-        ways = np.concatenate([waves[a] + waves[b], waves[a] - waves[b]])
-        ways /= np.hypot(ways[:, 0], ways[:, 1])[:, None]
     for way in ways:
         slab = np.floor(y * way[0] + x * way[1]).astype(np.intp)
         best = np.zeros(slab.max() - slab.min() + 1, np.float32)

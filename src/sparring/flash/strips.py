@@ -53,7 +53,8 @@ class Axis:
         step = next((step for step in STEPS if length / step <= TICKS), length / TICKS)
         first, last = int(np.ceil(self.start / step - 1e-9)), int(np.floor(self.end / step + 1e-9))
         times = [number * step for number in range(first, last + 1)]
-        return [(self.x(time), f"{time:g} s" if self.end < 60 else clock(time)) for time in times]
+        fine = 2 if step < 0.1 else 1 if step < 1 else 0
+        return [(self.x(time), f"{time:.{fine}f} s" if self.end < 60 else clock(time, fine)) for time in times]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Strip:
     area: NDArray[np.float32]
     allowed: int
     limit: float
-    counted: str  # what the count is of
+    lasting: float  # seconds that it may last; only incidents are beyond that
     surface: str  # what the area is a share of
     incidents: tuple[Violation, ...]
 
@@ -77,7 +78,7 @@ class Strip:
     def same(self, other: Strip) -> bool:
         """Whether one drawing serves both."""
         mine, theirs = (
-            (s.rule, s.allowed, s.limit, s.surface, [(v.start, v.end, v.advisory) for v in s.incidents])
+            (s.rule, s.allowed, s.limit, s.lasting, s.surface, [(v.start, v.end, v.advisory) for v in s.incidents])
             for s in (self, other)
         )
         return mine == theirs and np.array_equal(self.count, other.count) and np.array_equal(self.area, other.area)
@@ -93,9 +94,8 @@ def strips(analysis: Analysis, standards: Sequence[Standard]) -> list[Strip]:
         rule = next((rule for rule in rules if rule.name == name), None)
         told = (*analysis.violations, *analysis.advisories)
         incidents = tuple(v for v in told if (v.standard, v.rule) == (standard, name))
-        area, striped = analysis.series.area[key], isinstance(rule, Pattern)
-        counted = "pairs" if striped else "transitions"
-        new = Strip(name, (standard,), count, area, *_limits(rule), counted, surface(rule), incidents)
+        area = analysis.series.area[key]
+        new = Strip(name, (standard,), count, area, *_limits(rule), surface(rule), incidents)
         twin = next((number for number, other in enumerate(found) if new.same(other)), None)
         if twin is None:
             found.append(new)
@@ -129,12 +129,14 @@ def drawn(strip: Strip, seconds: NDArray[np.float64], time: Axis, width: int) ->
     for x, _ in time.ticks():
         pen.draw.line([(x, 0), (x, height)], LINE, 1)
     top_count = max(1.8 * strip.allowed, 1.1 * float(strip.count.max(initial=0)))
-    _steps(page, held(strip.count, seconds, time), (0, COUNTS), top_count, strip.allowed, time)
+    counts = held(strip.count, seconds, time)
+    _steps(pen, counts, _beyond(counts, strip, strip.allowed, time), (0, COUNTS), top_count, time)
     _limit(pen, COUNTS * (1 - strip.allowed / top_count), f"{strip.allowed} allowed", time)
     pen.write((right + 10, -2), elided(f"peak {int(strip.count.max(initial=0))}", 13, LIMITS - 12), 13, INK)
     if covered:
         top_area = max(2 * strip.limit, float(strip.area.max()))
-        _steps(page, held(strip.area, seconds, time), (height - AREAS, height), top_area, strip.limit, time)
+        areas = held(strip.area, seconds, time)
+        _steps(pen, areas, _beyond(areas, strip, strip.limit, time), (height - AREAS, height), top_area, time)
         _limit(pen, height - AREAS * strip.limit / top_area, f"{share(strip.limit)} of {strip.surface}", time)
     for one in strip.incidents:
         ends = _apart(time.x(one.start), time.x(one.end), 4, time)
@@ -169,37 +171,44 @@ def ruler(time: Axis, width: int) -> Image.Image:
     return page
 
 
-def _limits(rule: Rule | None) -> tuple[int, float]:
-    """What is allowed: how many, and how large a share."""
+def _limits(rule: Rule | None) -> tuple[int, float, float]:
+    """What is allowed: how many, how large a share, and for how long."""
     match rule:
         case Flash():
-            return rule.transitions, rule.area.share
+            return rule.transitions, rule.area.share, rule.lasting
         case Pattern():
-            return rule.pairs, min(rule.stationary, rule.changing)
+            return rule.pairs, min(rule.stationary, rule.changing), 0.0
         case _:
-            return 6, 0.25
+            return 6, 0.25, 0.0
+
+
+def _beyond(values: NDArray[np.float64], strip: Strip, limit: float, time: Axis) -> NDArray[np.bool_]:
+    """The columns beyond a limit; where a rule waits some seconds, only those of its incidents."""
+    beyond = np.asarray(values > limit)
+    if strip.lasting:
+        inside = np.zeros_like(beyond)
+        for one in strip.incidents:
+            inside[round(time.x(one.start)) - time.left : round(time.x(one.end)) - time.left + 1] = True
+        beyond &= inside
+    return beyond
 
 
 def _steps(
-    page: Image.Image,
+    pen: Pen,
     values: NDArray[np.float64],
+    beyond: NDArray[np.bool_],
     between: tuple[int, int],
     most: float,
-    limit: float,
     time: Axis,
 ) -> None:
-    """A filled outline; warmer where it is beyond the limit. Columns are joined, so that nothing stands as stripes."""
-    draw = Pen(page).draw
+    """A filled outline, warmer where it is beyond its limit."""
     top, bottom = between
-    heights = bottom - np.minimum(values / most, 1) * (bottom - top - 1)
-    for column in range(len(values)):
-        if values[column] > 0:
-            x, y = time.left + column, round(heights[column])
-            beyond = values[column] > limit
-            draw.line([(x, y), (x, bottom - 1)], WARN_FILL if beyond else CALM_TINT)
-    outline = [(time.left + column, round(height)) for column, height in enumerate(heights) if values.any()]
-    if len(outline) > 1:
-        draw.line([(x, min(y, bottom - 1)) for x, y in outline], CALM_EDGE, 1)
+    heights = np.minimum(np.round(bottom - np.minimum(values / most, 1) * (bottom - top - 1)), bottom - 1).tolist()
+    for column in np.flatnonzero(values > 0).tolist():
+        x = time.left + column
+        pen.draw.line([(x, heights[column]), (x, bottom - 1)], WARN_FILL if beyond[column] else CALM_TINT)
+    if values.any():
+        pen.draw.line([(time.left + column, y) for column, y in enumerate(heights)], CALM_EDGE, 1)
 
 
 def _limit(pen: Pen, y: float, label: str, time: Axis) -> None:
@@ -212,7 +221,8 @@ def _labels(pen: Pen, strip: Strip) -> None:
     room = LABELS - 20
     advised = strip.incidents and all(one.advisory for one in strip.incidents)
     pen.write((0, -2), elided(strip.rule + (" (advisory)" if advised else ""), 17, room), 17, INK)
-    for number, line in enumerate(wrapped(", ".join(strip.standards), 13, room, 2)):
+    after = f"after {strip.lasting:g} s · " if strip.lasting else ""
+    for number, line in enumerate(wrapped(after + ", ".join(strip.standards), 13, room, 2)):
         pen.write((0, 22 + 16 * number), line, 13, FAINT)
 
 

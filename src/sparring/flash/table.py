@@ -8,47 +8,50 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from sparring.flash.numbers import numbers
-from sparring.flash.records import Analysis
+from sparring.flash.records import Analysis, Violation
 from sparring.flash.standards import Standard
 from sparring.flash.wording import rule_of, share, span, surface, worst_first
 
 LISTED = 6  # incidents told of one standard
+_WORDS = {True: "meets", False: "does not meet", None: "undecided"}
+_STYLES = {True: "green", False: "yellow", None: "yellow"}
 
 
 def incidents(analysis: Analysis, asked: Sequence[Standard]) -> Table:
-    """A line per standard and incident, the worst of each standard in the order of time."""
+    """Each standard with its verdict, and below it its worst incidents in the order of time."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("standard", "verdict", "rule", "when"):
-        made.add_column(heading, no_wrap=True)
-    for heading in ("in a second", "area", "beyond"):
-        made.add_column(heading, justify="right", no_wrap=True)
+    told = bool(_told(analysis))
+    made.add_column("standard, rule" if told else "standard", no_wrap=True)
+    made.add_column("verdict, when" if told else "verdict", no_wrap=True)
+    for heading in ("in 1 s", "area", "beyond") if told else ():
+        made.add_column(heading, justify="right")
     for one in asked:
         verdict = analysis.verdicts[one.name]
-        said, style = {True: ("meets", "green"), False: ("does not meet", "yellow"), None: ("undecided", "yellow")}[
-            verdict.passed
-        ]
+        made.add_row(one.name, _WORDS[verdict.passed], style=_STYLES[verdict.passed])
         every = worst_first((*verdict.violations, *verdict.advisories))
-        rows = sorted(every[:LISTED], key=lambda v: (v.advisory, v.start))
-        first = rows[0] if rows and (verdict.passed is False or not rows[0].advisory) else None
-        if first is None:
-            made.add_row(one.name, said, style=style)
-        for row in rows:
-            head = (one.name, said) if row is first else ("", "advisory" if row.advisory else "")
+        for row in sorted(every[:LISTED], key=lambda v: (v.advisory, v.start)):
             area = f"{share(row.area)} of the {surface(rule_of(asked, row))}"
             beyond = share(-row.margin) if row.margin < 0 else ""
-            made.add_row(
-                *head, row.rule, span(row.start, row.end), str(row.count), area, beyond,
-                style="dim" if row.advisory else style,
-            )  # fmt: skip
+            name = f"  {row.rule}{' (advisory)' if row.advisory else ''}"
+            made.add_row(name, span(row.start, row.end), str(row.count), area, beyond, style="dim" * row.advisory)
         if len(every) > LISTED:
-            made.add_row("", "", f"… and {len(every) - LISTED} more")
+            made.add_row(f"  … and {len(every) - LISTED} more", style="dim")
     return made
 
 
-def clauses(analysis: Analysis) -> list[str]:
-    """The clauses that decide, each once."""
-    told = (*analysis.violations, *analysis.advisories)
-    return list(dict.fromkeys(f"{one.standard}, {one.rule}: {one.clause}" for one in told if one.clause))
+def clauses(analysis: Analysis) -> Table:
+    """The clauses that decide, a line per standard and rule."""
+    made = Table.grid(padding=(0, 2))
+    for fixed in (True, True, False):
+        made.add_column(no_wrap=fixed, style="dim")
+    told = sorted(_told(analysis), key=lambda one: analysis.standards.index(one.standard))
+    for line in dict.fromkeys((f" {one.standard}", one.rule, one.clause) for one in told if one.clause):
+        made.add_row(*line)
+    return made
+
+
+def _told(analysis: Analysis) -> tuple[Violation, ...]:
+    return (*analysis.violations, *analysis.advisories)
 
 
 def before_and_after(before: Analysis, after: Analysis) -> Table:
@@ -61,8 +64,7 @@ def before_and_after(before: Analysis, after: Analysis) -> Table:
 
 
 def _said(passed: bool | None, incidents: int) -> str:
-    words = {True: "meets", False: "does not meet", None: "undecided"}[passed]
-    return f"{words}, {incidents} incident{'s' * (incidents != 1)}" if incidents else words
+    return f"{_WORDS[passed]}, {incidents} incident{'s' * (incidents != 1)}" if incidents else _WORDS[passed]
 
 
 def profiles(known: Iterable[Standard]) -> Table:
@@ -77,14 +79,16 @@ def profiles(known: Iterable[Standard]) -> Table:
 
 
 def readings(standard: Standard) -> Table:
+    """Every number of a standard, with the clause it comes from."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("rule", no_wrap=True)
-    for heading in ("what", "value", "clause"):
-        made.add_column(heading)
-    before = None
+    for heading, least in (("what", 18), ("value", 10), ("clause", 24)):
+        made.add_column(heading, min_width=least)
+    before: str | None = None
     for line in numbers(standard):
-        if before is not None and line.of != before:
-            made.add_section()
-        made.add_row("" if line.of == before else line.of or "all rules", line.what, line.value, line.clause)
+        if line.of != before:
+            if before is not None:
+                made.add_section()
+            made.add_row(line.of or "all rules", style="bold")
+        made.add_row(f"  {line.what}", line.value, line.clause)
         before = line.of
     return made

@@ -94,7 +94,8 @@ def cards(analysis: Analysis, most: int = CARDS) -> tuple[list[Card], int]:
                 break
         else:
             found.append(Card(violation, (violation.standard,)))
-    chosen = sorted(found[:most], key=lambda one: (one.worst.start, one.worst.rule))
+    asked = [replace(one, standards=tuple(sorted(one.standards, key=analysis.standards.index))) for one in found[:most]]
+    chosen = sorted(asked, key=lambda one: (one.worst.start, one.worst.rule))
     return chosen, max(0, len(found) - most)
 
 

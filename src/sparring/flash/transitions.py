@@ -66,17 +66,19 @@ class Steps:
         now = light.luminance
         self._forget(seconds)
         found = [NONE, NONE]
-        if self.past:
-            low = high = self.past[0][1]
-            for _, then in list(self.past)[1:]:
-                low, high = np.minimum(low, then), np.maximum(high, then)
-            # No Michelson contrast of 1/17 from dark_below up is a smaller rise than this.
-            least = np.float32(min(self.change.delta, self.change.dark_below / 8) * 0.999)
-            for direction, (dark, bright) in enumerate(((low, now), (now, high))):
-                rise = np.subtract(bright, dark)
-                if rise.max() >= least:
-                    near = np.flatnonzero(rise >= least)
-                    found[direction] = near[_large(self.change, self.hdr, dark[near], bright[near])]
+        if not self.past:
+            return NONE, NONE
+        low = high = self.past[0][1]
+        for _, then in list(self.past)[1:]:
+            low, high = np.minimum(low, then), np.maximum(high, then)
+        # No Michelson contrast of 1/17 from dark_below up is a smaller rise than this.
+        least = np.float32(min(self.change.delta, self.change.dark_below / 8) * 0.999)
+        rise = now - low
+        fall = high - now if high is not low else -rise
+        for direction, (size, dark, bright) in enumerate(((rise, low, now), (fall, now, high))):
+            if size.max() >= least:
+                near = np.flatnonzero(size >= least)
+                found[direction] = near[_large(self.change, self.hdr, dark[near], bright[near])]
         return found[0], found[1]
 
     def keep(self, light: Light, seconds: float, up: Points, down: Points) -> None:

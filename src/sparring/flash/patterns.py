@@ -1,0 +1,304 @@
+"""Regular patterns against the rules (ITU-R BT.1702-3, Attachment 1; Ofcom): how large, how they move, for how long.
+
+Each point of a pattern is followed by its phase. One that stays is stationary; one that advances evenly one way flows
+and is exempt; one that turns back, jumps by half a period (reversed contrast), goes and comes, or becomes another
+pattern is changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_opening, find_objects, label
+
+from sparring.errors import InputError
+from sparring.flash import stripes
+from sparring.flash.records import Box
+from sparring.flash.standards import Pattern
+
+Kind = Literal["stationary", "changing", "flowing"]
+Mask = NDArray[np.bool_]
+
+CONTRAST = 0.1  # light minus dark: 20 of 200 cd/m²
+DARK_BELOW = 0.8  # the dark stripes: 160 cd/m²
+IDLE = 0.125  # seconds between looks while there is no pattern
+CLOSEST = 1 / 65  # seconds between looks while there is one: every frame up to 60 a second
+MEMORY = 1.0  # seconds a point that lost its pattern is remembered, and the longest pause between two changes
+STILL = np.pi / 4  # phase a pattern at rest may wander: an eighth of a period
+BIG = 2.0  # a phase step that is a jump unless the last one was alike
+HALF = np.pi - 0.25  # from here to half a period a step is a reversal: which way it went cannot be told
+CHANGES = 3  # that make a pattern a changing one; its appearance is one, a change of direction two
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one rule says at one look. `hazardous` is True exactly where `area` > `limit` and it lasted long enough."""
+
+    kind: Kind | None = None  # None: no pattern of enough pairs and light
+    area: float = 0.0  # share of the screen that counts under `limit`, in [0, 1]; 0 where the pattern flows
+    limit: float = 1.0  # the rule's limit for this kind
+    shown: float = 0.0  # share of the screen with any such pattern, exempt or not
+    pairs: int = 0  # light-dark pairs of the pattern with the most
+    boxes: tuple[Box, ...] = ()  # around what counts (what is shown, where it flows), in map pixels
+    since: float | None = None  # where hazardous: when it began
+    hazardous: bool = False
+
+
+class Patterns:
+    """Follows the patterns of a picture sequence in constant memory, for all `rules` at once."""
+
+    def __init__(self, rules: Sequence[Pattern]) -> None:
+        self._rules = tuple(rules)
+        kinds = dict.fromkeys((rule.pairs, rule.light) for rule in self._rules)
+        self._tracks = {kind: _Track() for kind in kinds}
+        self._seconds: float | None = None  # of the last call of `due`
+        self._looked = -np.inf
+        self._frame = 0.0
+        self._near = -np.inf  # when a candidate was last seen
+        self._points: NDArray[np.float32] | None = None
+        self._spare = 4.0  # looks out of turn, refilled by four a second
+        self._last: list[tuple[float, stripes.Stripes]] = []  # what was found, and when
+
+    def due(self, seconds: float, points: NDArray[np.float32] | None = None) -> bool:
+        """Whether a luminance map should be pushed for the frame shown at `seconds`: ask once for every frame.
+
+        True eight times a second while nothing is like a pattern and at every frame (up to 60 a second) while
+        something is. `points`: relative luminance of any fixed points of the frame, (N,), a few thousand; with them a
+        pattern is seen at the frame on which it appears, and its duration is exact to a frame, not to 0.125 s.
+        """
+        if self._seconds is not None and 0 < seconds - self._seconds <= 0.2:
+            self._frame = seconds - self._seconds
+            self._spare = min(4.0, self._spare + 4 * self._frame)
+        self._seconds = seconds
+        wait = CLOSEST if seconds - self._near <= MEMORY else IDLE
+        due = seconds < self._looked or seconds - self._looked >= wait - 1e-3
+        if points is not None:
+            points = points[:: max(1, len(points) // 4096)]
+            if not due and self._spare >= 1 and self._points is not None and points.shape == self._points.shape:
+                due = bool((np.abs(points - self._points) > 0.4 * CONTRAST).mean() > 0.1)
+                self._spare -= due
+            if due:
+                self._points = points.copy()
+        return due
+
+    def push(self, luminance: NDArray[np.float32], seconds: float) -> tuple[Look, ...]:
+        """What each rule says of the frame shown at `seconds`; (h, w) linear relative luminance, area-averaged.
+
+        About 130 000 points (480 × 270): finer stripes than three of them are not seen.
+        """
+        if luminance.ndim != 2 or not min(luminance.shape):
+            raise InputError(f"luminance must be a map (h, w), got shape {luminance.shape}: push one frame at a time")
+        if seconds < self._looked:
+            self.__init__(self._rules)  # type: ignore[misc]
+        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW)
+        self._last = [(t, s) for t, s in self._last if s.mask.shape == _raster(luminance.shape) and seconds - t <= 0.5]
+        seen = np.zeros(_raster(luminance.shape), np.bool_)
+        for pattern in found:
+            seen |= pattern.mask
+        fresh = [(seconds, pattern) for pattern in found]
+        for time, before in self._last:
+            # A pattern at the edge of being found must not seem to flash: is it there when looked for?
+            if (before.mask & seen).sum() < 0.5 * before.mask.sum():
+                still = stripes.again(luminance, before)
+                if still.mask.sum() > 0.5 * before.mask.sum():
+                    found.append(still)
+                    fresh.append((time, before))
+                    seen |= still.mask
+        self._last = fresh
+        least = min((pairs for pairs, _ in self._tracks), default=0)
+        if any(round(p.pairs) > least and p.mask.mean() > 0.1 for p in found):
+            self._near = seconds
+        interval = seconds - self._looked
+        self._looked = seconds
+        frame = self._frame or (interval if interval <= 0.1 else 0.0)
+        for (pairs, light), track in self._tracks.items():
+            track.update([p for p in found if round(p.pairs) > pairs and p.light >= light], seen.shape, seconds)
+        return tuple(
+            self._tracks[rule.pairs, rule.light].look(rule, seconds, seconds + frame, luminance.shape)
+            for rule in self._rules
+        )
+
+
+def _raster(shape: tuple[int, ...]) -> tuple[int, int]:
+    return -(-shape[0] // stripes.STEP), -(-shape[1] // stripes.STEP)
+
+
+class _Phase:
+    """The phase of one frequency at every point: how far it went, and which way."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.signal = np.zeros(shape, np.complex64)
+        self.wave = np.zeros((*shape, 2), np.float32)
+        self.step = np.zeros(shape, np.float32)  # the last that was not nothing
+        self.went = np.zeros(shape, np.float32)  # radians since the pattern appeared
+        self.anchor = np.zeros(shape, np.float32)  # where it was when it last left its place
+        self.way = np.zeros(shape, np.int8)
+        self.turn = np.zeros(shape, np.float32)  # the farthest it went that way
+
+    def choose(
+        self, waves: stripes.Floats, signals: NDArray[np.complex64], power: stripes.Floats
+    ) -> tuple[Mask, NDArray[np.intp]]:
+        """Where the frequency followed so far is still there, and which frequency to follow now."""
+        best = power.argmax(axis=0)
+        most = np.take_along_axis(power, best[None], axis=0)[0]
+        length = np.hypot(self.wave[..., 0], self.wave[..., 1])
+        near = np.zeros(power.shape, np.bool_)
+        for c, wave in enumerate(waves):
+            apart = np.minimum(_length(self.wave - wave), _length(self.wave + wave))
+            near[c] = apart <= 0.4 * length
+        same = np.where(near, power, 0).argmax(axis=0)
+        there = np.take_along_axis(np.where(near, power, 0), same[None], axis=0)[0] > 0.2 * most
+        return there & (most > 0), np.where(there, same, best)
+
+    def follow(
+        self, waves: stripes.Floats, signals: NDArray[np.complex64], chosen: NDArray[np.intp], kept: Mask, on: Mask
+    ) -> tuple[Mask, Mask, Mask]:
+        """Take the new phases `on` points; those `kept` continue. Where it jumped, turned back and left its place."""
+        wave = waves[chosen]
+        signal = np.take_along_axis(signals, chosen[None], axis=0)[0]
+        against = kept & ((wave * self.wave).sum(axis=-1) < 0)
+        wave = np.where(against[..., None], -wave, wave)
+        signal = np.where(against, signal.conj(), signal)
+        step = np.where(kept, np.angle(signal * self.signal.conj()), 0).astype(np.float32)
+        alike = np.abs(np.angle(np.exp(1j * (step - self.step)))) < 0.8
+        jumped = kept & (np.abs(step) > BIG) & ~(alike & (np.abs(step) < HALF))
+        self.step = np.where(kept & (np.abs(step) > 0.2), step, self.step)
+        fresh = on & ~kept
+        self.step[fresh] = 0
+        self.went = np.where(kept & ~jumped, self.went + step, self.went)
+        left = kept & (jumped | (np.abs(self.went - self.anchor) > STILL)) | fresh
+        self.anchor = np.where(left, self.went, self.anchor)
+        self.way[fresh] = 0
+        self.turn = np.where(fresh, self.went, self.turn)
+        ahead = (self.went - self.turn) * np.where(self.way == 0, 1, self.way)
+        turned = kept & (self.way != 0) & (ahead < -STILL)
+        set_out = kept & (self.way == 0) & (np.abs(ahead) > STILL)
+        forth = kept & (self.way != 0) & (ahead > 0)
+        self.way = np.where(turned, -self.way, np.where(set_out, np.sign(ahead), self.way)).astype(np.int8)
+        self.turn = np.where(turned | set_out | forth, self.went, self.turn)
+        self.signal = np.where(on, signal, self.signal)
+        self.wave = np.where(on[..., None], wave, self.wave)
+        return jumped, turned, left
+
+    def rest(self, where: Mask) -> None:
+        self.way[where] = 0
+        self.turn[where] = self.went[where]
+
+
+def _length(wave: stripes.Floats) -> stripes.Floats:
+    out: stripes.Floats = np.hypot(wave[..., 0], wave[..., 1])
+    return out
+
+
+class _Track:
+    """Every point of the raster: whether a pattern is there, since when it rests, and the changes it went through."""
+
+    def __init__(self) -> None:
+        self.on = np.zeros((0, 0), np.bool_)
+        self.pairs = 0
+
+    def _begin(self, shape: tuple[int, int]) -> None:
+        self.on = np.zeros(shape, np.bool_)
+        self.seen = np.full(shape, -np.inf)  # when last there
+        self.rested = np.full(shape, np.inf)  # since when at rest
+        self.start = np.full(shape, np.inf)  # of the changes that follow one another
+        self.last = np.full(shape, -np.inf)
+        self.pause = np.full(shape, MEMORY)  # the longest until the next that still follows
+        self.count = np.zeros(shape, np.int16)
+        self.second = np.zeros(shape, np.bool_)  # whether there is a second frequency
+        self.phases = (_Phase(shape), _Phase(shape))
+
+    def update(self, found: list[stripes.Stripes], shape: tuple[int, int], seconds: float) -> None:
+        if self.on.shape != shape:
+            self._begin(shape)
+        self.pairs = round(max((pattern.pairs for pattern in found), default=0))
+        if not found:
+            self.on = np.zeros(shape, np.bool_)
+            return
+        on = np.logical_or.reduce([pattern.mask for pattern in found])
+        waves = np.concatenate([pattern.waves for pattern in found])
+        signals = np.concatenate([pattern.signals * pattern.mask for pattern in found])
+        power = np.square(signals.real) + np.square(signals.imag)
+        known = on & (seconds - self.seen <= MEMORY)
+        back = binary_opening(known & ~self.on, np.ones((3, 3)))  # thin rims of the mask come and go: no change
+
+        same, chosen = self.phases[0].choose(waves, signals, power)
+        other = known & ~same
+        jumped, turned, left = self.phases[0].follow(waves, signals, chosen, known & same & ~back, on)
+        if len(waves) > 1:
+            unit = waves / _length(waves)[:, None]
+            crossing = np.abs(unit @ unit.T) < 0.77
+            most = np.take_along_axis(power, chosen[None], axis=0)[0]
+            power = np.where(crossing[chosen].transpose(2, 0, 1), power, 0)
+            there = on & (power.max(axis=0) > 0.2 * most)
+            same, chosen = self.phases[1].choose(waves, signals, power)
+            more = self.phases[1].follow(waves, signals, chosen, known & same & there & self.second & ~back, there)
+            jumped, turned = jumped | (more[0] & there), turned | (more[1] & there)
+            left |= more[2] & there & self.second
+            self.second = there
+
+        self.seen[on] = seconds
+        self.on = on
+        fresh = on & ~known
+        self.rested[left | back | other | fresh] = seconds
+        self.count[fresh] = 0
+        self.last[fresh] = -np.inf
+        self._change(fresh, seconds, 1)
+        self._change((back | jumped | binary_opening(other, np.ones((3, 3)))) & ~fresh, seconds, 1)
+        self._change(turned & ~jumped, seconds, 2)
+        for phase in self.phases:
+            phase.rest(on & (seconds - self.rested > MEMORY))
+
+    def _change(self, where: Mask, seconds: float, weight: int) -> None:
+        since = seconds - self.last
+        follows = where & (since <= self.pause)
+        anew = where & ~follows
+        self.count[follows] += weight
+        self.count[anew] = weight
+        self.start[anew] = seconds
+        self.pause[follows] = np.clip(2 * since[follows], 0.25, MEMORY)
+        self.pause[anew] = MEMORY
+        self.last[where] = seconds
+
+    def look(self, rule: Pattern, seconds: float, until: float, size: tuple[int, ...]) -> Look:
+        changing = (self.count >= CHANGES) & (seconds - self.last <= self.pause) & (seconds - self.seen <= self.pause)
+        moving = (self.phases[0].way != 0) | (self.second & (self.phases[1].way != 0))
+        resting = self.on & ~changing & ~(moving & (until - self.rested < rule.seconds - 1e-3))
+        shown = float((self.on | changing).mean())
+        if not shown:
+            return Look()
+        long = until - rule.seconds + 1e-3
+        kinds: tuple[tuple[Kind, float, Mask, NDArray[np.float64]], ...] = (
+            ("changing", rule.changing, changing, self.start),
+            ("stationary", rule.stationary, changing | resting, np.where(changing, self.start, self.rested)),
+        )
+        looks = []
+        for kind, limit, mask, since in kinds:
+            lasting = mask & (since <= long)
+            if lasting.mean() > limit:
+                start = float(np.median(since[lasting]))
+                looks.append(self._look(kind, limit, lasting, shown, size, start))
+            else:
+                looks.append(self._look(kind, limit, mask, shown, size, None))
+        worst = max(looks, key=lambda look: (look.hazardous, look.area / look.limit))
+        if not worst.hazardous and worst.area < 0.5 * shown:
+            flowing = self._look("flowing", 1.0, self.on, shown, size, None)
+            return Look("flowing", 0.0, 1.0, shown, self.pairs, flowing.boxes)
+        return worst
+
+    def _look(
+        self, kind: Kind, limit: float, mask: Mask, shown: float, size: tuple[int, ...], since: float | None
+    ) -> Look:
+        area = float(mask.mean())
+        boxes = []
+        marks, _ = label(mask)
+        for down, across in find_objects(marks):
+            box = (across.start, down.start, across.stop, down.stop)
+            if (box[2] - box[0]) * (box[3] - box[1]) >= 0.01 * mask.size:
+                left, top, right, bottom = (stripes.STEP * edge for edge in box)
+                boxes.append((left, top, min(right, size[1]), min(bottom, size[0])))
+        return Look(kind, area, limit, shown, self.pairs, tuple(boxes), since, since is not None)

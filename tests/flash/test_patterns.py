@@ -1,0 +1,400 @@
+"""Regular patterns: both sides of every limit, every kind of movement, and what looks regular and is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from sparring.errors import InputError
+from sparring.flash import stripes
+from sparring.flash.patterns import Look, Patterns
+from sparring.flash.standards import Pattern
+
+HEIGHT, WIDTH, FINE = 270, 480, 4
+Map = NDArray[np.float32]
+RULE = Pattern()
+
+
+def average(fine: NDArray[np.generic]) -> Map:
+    h, w = fine.shape
+    return fine.reshape(h // FINE, FINE, w // FINE, FINE).mean((1, 3), dtype=np.float32)
+
+
+Y, X = ((np.mgrid[: HEIGHT * FINE, : WIDTH * FINE].astype(np.float32) + 0.5) / FINE)[:]
+
+
+def bars(
+    period: float, angle: float = 0, wave: str = "square", low: float = 0, high: float = 1, duty: float = 0.5
+) -> Map:
+    a = np.deg2rad(angle)
+    u = (X * np.float32(np.cos(a)) + Y * np.float32(np.sin(a))) / period
+    return average(low + (high - low) * (u % 1 < duty if wave == "square" else 0.5 + 0.5 * np.sin(2 * np.pi * u)))
+
+
+def checks(side: float, angle: float = 0) -> Map:
+    a = np.deg2rad(angle)
+    u, v = X * np.cos(a) + Y * np.sin(a), Y * np.cos(a) - X * np.sin(a)
+    return average((np.floor(u / side) + np.floor(v / side)) % 2)
+
+
+def rings(period: float, turns: int = 0) -> Map:
+    y, x = Y - HEIGHT / 2, X - WIDTH / 2
+    return average((np.hypot(x, y) / period + turns * np.arctan2(y, x) / (2 * np.pi)) % 1 < 0.5)
+
+
+def upright(period: float, phase: float = 0, wave: str = "square", low: float = 0, high: float = 1) -> Map:
+    """Upright stripes `phase` periods to the left, quickly."""
+    u = (np.arange(WIDTH * FINE) + 0.5) / FINE / period + phase
+    row = (u % 1 < 0.5) if wave == "square" else 0.5 + 0.5 * np.sin(2 * np.pi * u)
+    return np.tile((low + (high - low) * row).reshape(WIDTH, FINE).mean(1), (HEIGHT, 1)).astype(np.float32)
+
+
+def within(picture: Map, share: float, around: float | Map = 0.5, place: str = "centre") -> Map:
+    """The picture over a share of the screen, `around` elsewhere."""
+    out = np.array(np.broadcast_to(np.float32(around), picture.shape))
+    h, w = HEIGHT, round(share * WIDTH)
+    if place == "centre":
+        h = round(HEIGHT * share**0.5)
+        w = round(share * HEIGHT * WIDTH / h)
+    if place == "top":
+        h, w = round(share * HEIGHT), WIDTH
+    top, left = ((HEIGHT - h) // 2, (WIDTH - w) // 2) if place == "centre" else (0, 0)
+    out[top : top + h, left : left + w] = picture[top : top + h, left : left + w]
+    return out
+
+
+def natural(slope: float, seed: int, deviation: float = 0.2) -> Map:
+    """Noise with the amplitude spectrum of photographs, 1/f^slope."""
+    f = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH))
+    f[0, 0] = 1
+    white = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH))
+    noise = np.fft.irfft2(np.fft.rfft2(white) / f**slope, (HEIGHT, WIDTH))
+    return np.clip(0.4 + deviation * (noise - noise.mean()) / noise.std(), 0, 1).astype(np.float32)
+
+
+def linear(code: NDArray[np.uint8]) -> NDArray[np.float64]:
+    c = code / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def page(size: int, pitch: float, seed: int, ink: int = 0, paper: int = 255) -> Map:
+    """A page of words at 1920 × 1080."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (WIDTH * FINE, HEIGHT * FINE), paper)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    for y in range(40, HEIGHT * FINE - size, int(size * pitch)):
+        words = ["".join(chr(c) for c in rng.integers(97, 123, rng.integers(2, 10))) for _ in range(400)]
+        line = " ".join(words)[: int(WIDTH * FINE / size * rng.choice([1.7, 1.8, 0.6], p=[0.45, 0.45, 0.1]))]
+        draw.text((80, y), line, fill=ink, font=font)
+    return average(linear(np.asarray(image)))
+
+
+def wall(height: int, width: int, mortar: int, spread: float, seed: int = 0) -> Map:
+    rng = np.random.default_rng(seed)
+    out = np.full((HEIGHT * FINE, WIDTH * FINE), 0.4)
+    for j, y in enumerate(range(0, HEIGHT * FINE, height)):
+        for x in range(-(width // 2) * (j % 2), WIDTH * FINE, width):
+            brick = max(0.02, 0.14 + spread * rng.standard_normal())
+            out[y : y + height - mortar, max(x, 0) : x + width - mortar] = brick
+    return average(np.clip(out * (1 + 0.15 * rng.standard_normal(out.shape)), 0, 1))
+
+
+def foliage(size: int, count: int, seed: int) -> Map:
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (WIDTH * FINE, HEIGHT * FINE), 40)
+    draw = ImageDraw.Draw(image)
+    for _ in range(count):
+        x, y = rng.integers(0, WIDTH * FINE), rng.integers(0, HEIGHT * FINE)
+        a, b = rng.integers(size // 4, size, 2)
+        draw.ellipse((x - a, y - b, x + a, y + b), fill=int(rng.integers(20, 220)))
+    return average(linear(np.asarray(image)))
+
+
+def play(frames: Iterable[Map], rate: float = 30, rule: Pattern = RULE) -> list[Look]:
+    """Every frame looked at."""
+    patterns = Patterns([rule])
+    looks = []
+    for n, frame in enumerate(frames):
+        patterns.due(n / rate)
+        looks.append(patterns.push(frame, n / rate)[0])
+    return looks
+
+
+def still(picture: Map) -> Look:
+    """What is said of a picture shown for 0.6 s: by `due`'s own rhythm, which a picture without patterns keeps slow."""
+    patterns = Patterns([RULE])
+    look = Look()
+    for n in range(18):
+        if patterns.due(n / 30):
+            (look,) = patterns.push(picture, n / 30)
+    return look
+
+
+def hazards(looks: list[Look]) -> list[str]:
+    return [str(look.kind) for look in looks if look.hazardous]
+
+
+# What must be found
+
+
+@pytest.mark.parametrize("angle", range(0, 180, 15))
+def test_twenty_stripes_at_any_angle_are_a_hazard(angle: int) -> None:
+    across = WIDTH * abs(np.cos(np.deg2rad(angle))) + HEIGHT * abs(np.sin(np.deg2rad(angle)))
+    look = still(bars(across / 20, angle, "square" if angle % 2 else "sine"))
+    assert (look.kind, look.hazardous) == ("stationary", True)
+    assert abs(look.pairs - 20) <= 1
+    assert look.area > 0.97
+    assert look.boxes == ((0, 0, WIDTH, HEIGHT),)
+
+
+@pytest.mark.parametrize("period", [3, 5, 8, 13, 21, 34, 55, 76])
+@pytest.mark.parametrize("wave", ["square", "sine"])
+def test_any_fineness_is_a_hazard(period: float, wave: str) -> None:
+    (found,) = stripes.find(bars(period, 7, wave))
+    across = WIDTH * np.cos(np.deg2rad(7)) + HEIGHT * np.sin(np.deg2rad(7))
+    assert found.pairs == pytest.approx(across / period, rel=0.07)
+    assert found.mask.mean() > 0.96
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "pairs"),
+    [
+        ("checks", checks(10), 24),
+        ("checks askew", checks(12, 20), 0),
+        ("large checks", checks(32), 7.5),
+        ("rings", rings(12), 46),
+        ("wide rings", rings(24), 23),
+        ("a spiral", rings(14, 2), 39),
+        ("in perspective", average(X / 20 * (1 + 0.3 * (Y / HEIGHT - 0.5)) % 1 < 0.5), 26),
+        ("uneven stripes", bars(20, 30, duty=0.25), 0),
+        ("through grain", bars(20, 20, low=0.3, high=0.5) + np.float32(0.03) * np.random.default_rng(0).standard_normal((HEIGHT, WIDTH), np.float32), 0),
+        ("on a slope of light", bars(20, 20, high=0.25) + np.linspace(0, 0.7, WIDTH, dtype=np.float32), 0),
+    ],
+)  # fmt: skip
+def test_other_regular_patterns_are_a_hazard(name: str, picture: Map, pairs: float) -> None:
+    look = still(picture)
+    assert (look.kind, look.hazardous) == ("stationary", True), name
+    assert look.area > 0.95
+    if pairs:
+        assert look.pairs == pytest.approx(pairs, rel=0.15)
+
+
+# What must not
+
+
+@pytest.mark.parametrize("ink", [(0, 255), (255, 0)])
+@pytest.mark.parametrize("size", [20, 26, 34, 44, 58])
+def test_text_is_no_pattern(size: int, ink: tuple[int, int]) -> None:
+    for pitch in (1.2, 1.5, 2.0):
+        assert stripes.find(page(size, pitch, size, *ink)) == []
+
+
+@pytest.mark.parametrize("slope", [0, 0.5, 1, 1.5, 2])
+def test_noise_and_photographs_are_no_pattern(slope: float) -> None:
+    for seed in range(4):
+        assert all(found.pairs < 5 and found.mask.mean() < 0.25 for found in stripes.find(natural(slope, seed)))
+
+
+def test_walls_foliage_edges_and_slopes_are_no_pattern() -> None:
+    ladder = np.full((HEIGHT, WIDTH), 0.6, np.float32)
+    for rung in range(4):
+        ladder[40 + 55 * rung : 50 + 55 * rung, 190:290] = 0.05
+    stairs = np.repeat(np.linspace(0, 1, 16, dtype=np.float32), 30)[None].repeat(HEIGHT, 0)
+    pictures = {
+        "wall": wall(60, 160, 10, 0.04),
+        "large wall": wall(100, 240, 14, 0.03),
+        "leaves": foliage(40, 4000, 0),
+        "large leaves": foliage(110, 900, 1),
+        "an edge": within(np.ones((HEIGHT, WIDTH), np.float32), 0.5, 0, "left"),
+        "a slope": np.tile(np.linspace(0, 1, WIDTH, dtype=np.float32), (HEIGHT, 1)),
+        "steps of grey": stairs,
+        "a ladder": ladder,
+        "four slats": average(0.1 + 0.7 * (Y / HEIGHT * 4 % 1 < 0.5)),
+        "a chessboard": within(checks(HEIGHT / 8), 0.56, 0.1),
+        "black": np.zeros((HEIGHT, WIDTH), np.float32),
+    }
+    for name, picture in pictures.items():
+        look = still(picture)
+        assert not look.hazardous, name
+        assert look.kind is None, (name, look)
+
+
+# Limits
+
+
+@pytest.mark.parametrize("around", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("angle", [0, 90])
+@pytest.mark.parametrize("share", [0.45, 1.0])
+def test_five_pairs_are_allowed_and_six_are_not(around: float, angle: int, share: float) -> None:
+    size = WIDTH if angle == 0 else HEIGHT
+    place = "left" if angle == 0 else "top"
+    for pairs, hazard in ((5, False), (6, True)):
+        look = still(within(bars(size * share / pairs, angle), share, around, place))
+        assert look.hazardous is hazard, (pairs, look)
+        assert look.pairs == (pairs if hazard else 0)
+
+
+@pytest.mark.parametrize("place", ["left", "top", "centre"])
+@pytest.mark.parametrize("period", [6, 14, 24])
+def test_stationary_patterns_may_cover_two_fifths(place: str, period: float) -> None:
+    pattern, photograph = bars(period, 0 if place != "left" else 90), natural(1, 5)
+    for around in (0.5, photograph):
+        for share, hazard in ((0.38, False), (0.42, True)):
+            look = still(within(pattern, share, around, place))
+            assert look.hazardous is hazard, (share, look.area)
+            assert look.area == pytest.approx(share, abs=0.02)
+            assert look.limit == 0.40
+
+
+@pytest.mark.parametrize("wave", ["square", "sine"])
+def test_levels_have_their_limits(wave: str) -> None:
+    for light, hazard in ((0.24, False), (0.26, True)):
+        assert still(bars(20, 10, wave, 0.05, light)).hazardous is hazard
+    for contrast, hazard in ((0.09, False), (0.11, True)):
+        assert still(bars(20, 10, wave, 0.3, 0.3 + contrast)).hazardous is hazard
+    for dark, hazard in ((0.78, True), (0.83, False)):
+        assert still(bars(20, 10, wave, dark, 1)).hazardous is hazard
+
+
+@pytest.mark.parametrize(("seconds", "hazard"), [(0.45, False), (0.55, True)])
+@pytest.mark.parametrize("rate", [24, 25, 30, 60])
+@pytest.mark.parametrize("onset", [0.0, 1.03, 2.11])
+def test_half_a_second_is_the_limit(seconds: float, hazard: bool, rate: float, onset: float) -> None:
+    """With points of every frame at hand, at `due`'s own rhythm."""
+    patterns, found = Patterns([RULE]), []
+    pattern, blank = upright(20), np.full((HEIGHT, WIDTH), 0.2, np.float32)
+    for n in range(int(rate * (onset + seconds + 0.5))):
+        time = n / rate
+        frame = pattern if onset - 1e-9 <= time < onset + seconds - 1e-9 else blank
+        if patterns.due(time, frame[::7, ::7].ravel()):
+            found.append(patterns.push(frame, time)[0])
+    assert any(look.hazardous for look in found) is hazard
+    assert all(look.since == pytest.approx(onset, abs=1.01 / rate) for look in found if look.hazardous)
+
+
+# Movement
+
+
+def reversing(share: float, rate: float, seconds: float, fps: float = 30, wave: str = "square") -> list[Map]:
+    """Contrast that reverses with `rate` whole cycles a second, suddenly or by the sine."""
+    plain = upright(16, low=0.05, high=0.85) - np.float32(0.45)
+    frames = []
+    for n in range(round(seconds * fps)):
+        phase = np.sin(2 * np.pi * rate * (n + 0.5) / fps)
+        frames.append(within(0.45 + plain * np.float32(np.sign(phase) if wave == "square" else phase), share, 0.45))
+    return frames
+
+
+@pytest.mark.parametrize("wave", ["square", "sine"])
+@pytest.mark.parametrize("rate", [2, 3, 5, 8])
+def test_contrast_reversal_over_a_quarter_is_a_hazard(rate: float, wave: str) -> None:
+    assert hazards(play(reversing(0.23, rate, 1.6, wave=wave))) == []
+    found = play(reversing(0.27, rate, 1.6, wave=wave))
+    assert set(hazards(found)) == {"changing"}
+    assert max(look.area for look in found) == pytest.approx(0.27, abs=0.02)
+
+
+@pytest.mark.parametrize(("seconds", "hazard"), [(0.45, False), (0.55, True)])
+def test_reversal_needs_half_a_second_too(seconds: float, hazard: bool) -> None:
+    blank = np.full((HEIGHT, WIDTH), 0.45, np.float32)
+    found = play([blank] * 5 + reversing(0.35, 5, seconds, 60) + [blank] * 20, 60)
+    assert bool(hazards(found)) is hazard
+
+
+@pytest.mark.parametrize("speed", [0.5, 1, 3, 7, 11, 14.0, -6])
+@pytest.mark.parametrize("wave", ["square", "sine"])
+def test_drift_in_one_direction_is_exempt(speed: float, wave: str) -> None:
+    """Periods a second at 30 frames a second: at 14 the stripes are 0.47 of a period on at each frame."""
+    found = play(upright(20, speed * n / 30, wave) for n in range(45))
+    if abs(speed) < 13.5:
+        assert hazards(found) == []
+        assert found[-1].kind == "flowing"
+        assert (found[-1].area, found[-1].pairs) == (0, 24)
+        assert found[-1].shown > 0.97
+    else:  # within a twentieth of half a period: nobody can tell it from a reversal
+        assert set(hazards(found)) == {"changing"}
+
+
+def test_drift_of_checks_and_rings_is_exempt() -> None:
+    grid = checks(12)
+    assert hazards(play(np.roll(grid, (n, -n), (0, 1)) for n in range(40))) == []  # along one of its two frequencies
+    assert hazards(play(rings(16 + 0 * n) if n < 0 else outward(16, 2 * n / 30) for n in range(30))) == []
+
+
+def outward(period: float, phase: float) -> Map:
+    return average((np.hypot(Y - HEIGHT / 2, X - WIDTH / 2) / period - phase) % 1 < 0.5)
+
+
+def test_a_pan_that_starts_and_stops_keeps_one_direction() -> None:
+    where = np.concatenate([np.zeros(12), np.arange(20) * 0.1, np.full(13, 1.9)])
+    found = play(within(upright(20, u), 0.35) for u in where)
+    assert hazards(found) == []
+    assert "changing" not in [look.kind for look in found]
+
+
+@pytest.mark.parametrize("rate", [1, 2, 4])
+@pytest.mark.parametrize("reach", [0.25, 1.5])
+def test_oscillation_over_a_quarter_is_a_hazard(rate: float, reach: float) -> None:
+    """A drift to and fro over `reach` periods, `rate` times a second."""
+    where = [reach / 2 * np.sin(2 * np.pi * rate * n / 60) for n in range(132)]
+    assert all(abs(b - a) < 0.4 for a, b in pairwise(where))
+    assert set(hazards(play((within(upright(20, u), 0.27) for u in where), 60))) == {"changing"}
+    assert hazards(play((within(upright(20, u), 0.23) for u in where), 60)) == []
+
+
+@pytest.mark.parametrize("other", ["grey", "turned"])
+def test_flashing_patterns_over_a_quarter_are_a_hazard(other: str) -> None:
+    one = upright(16)
+    two = np.full_like(one, 0.5) if other == "grey" else bars(16, 90)
+    for share, hazard in ((0.23, set()), (0.27, {"changing"})):
+        found = play(within(one if n // 4 % 2 == 0 else two, share) for n in range(40))
+        assert set(hazards(found)) == hazard, share
+
+
+def test_cuts_between_patterns_are_no_flashes() -> None:
+    shots = [within(upright(20), 0.3), natural(1, 1), within(bars(14, 60), 0.3), natural(1, 2)]
+    assert hazards(play(shots[n // 18] for n in range(72))) == []
+
+
+# The class
+
+
+def test_rules_share_one_look_and_keep_their_own_limits() -> None:
+    rules = [Pattern(), Pattern(stationary=0.2), Pattern(pairs=40), Pattern(light=0.9)]
+    patterns = Patterns(rules)
+    looks = [patterns.push(within(upright(20, high=0.7), 0.3), n / 30) for n in range(20)][-1]
+    assert [look.hazardous for look in looks] == [False, True, False, False]
+    assert [look.pairs for look in looks][:2] == [14, 14] or looks[0].pairs == looks[1].pairs
+    assert looks[2].kind is None
+    assert looks[3].kind is None
+
+
+def test_looks_are_rare_until_something_is_like_a_pattern() -> None:
+    def asked(picture: Map, rate: float) -> int:
+        patterns, count = Patterns([RULE]), 0
+        for n in range(int(2 * rate)):
+            if patterns.due(n / rate):
+                count += 1
+                patterns.push(picture, n / rate)
+        return count
+
+    assert asked(natural(1, 0), 24) <= 17
+    assert asked(upright(20), 24) == 48
+    assert 96 <= asked(upright(20), 240) <= 132
+
+
+def test_a_map_of_another_shape_is_refused() -> None:
+    with pytest.raises(InputError, match="got shape"):
+        Patterns([RULE]).push(np.zeros((3, 4, 3), np.float32), 0.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 12), (40, 600), (31, 33), (270, 152)])
+def test_maps_of_any_size_are_read(shape: tuple[int, int]) -> None:
+    (look,) = Patterns([RULE]).push(np.tile(np.arange(shape[1]) // 3 % 2, (shape[0], 1)).astype(np.float32), 0.0)
+    assert look.hazardous is False
+    assert bool(look.pairs > 5) is (min(shape) > 33)
