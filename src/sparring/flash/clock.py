@@ -28,12 +28,18 @@ def frame_rate(stamps: Iterable[int], tick: Fraction, candidates: Iterable[Fract
     times = sorted(set(stamps))
     if len(times) < 2:
         return None
-    for rate in dict.fromkeys([*(rate for rate in candidates if rate), *STANDARD_RATES]):
+    for rate in dict.fromkeys([*(_meant(rate) for rate in candidates if rate), *STANDARD_RATES]):
         if 0 < rate * tick * RESOLVED <= 1:
             off = [_off_grid((time - times[0]) * tick, rate) for time in times]
             if max(off) - min(off) < tick:  # rounded to the nearest, or down, or up: all stay within one tick
                 return rate
     return None
+
+
+def _meant(rate: Fraction) -> Fraction:
+    """A container that stores a frame's duration in nanoseconds gives 19001/317 for 60000/1001."""
+    near = min(STANDARD_RATES, key=lambda standard: abs(standard - rate))
+    return near if abs(near - rate) < rate / 100_000 else rate
 
 
 def _off_grid(time: Fraction, rate: Fraction) -> Fraction:

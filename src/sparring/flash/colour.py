@@ -293,7 +293,7 @@ def tagged(
     their name. `lines` is the coded height: below 720, untagged video is BT.601.
     """
     assumed, notes = [], []
-    known: Matrix = "bt601" if lines < 720 else "bt709"
+    known: Matrix = "bt601" if model == "yuv" and lines < 720 else "bt709"
     if model == "yuv":
         if matrix in _MATRICES:
             known = _MATRICES[matrix]

@@ -17,6 +17,7 @@ from sparring.flash.areas import Extent
 from sparring.flash.transitions import NONE, TICK, Points
 
 _SIGNS = (1, -1)
+_FRAME = 1e-3  # seconds: the texts' 334 ms are ten frames of 30, which is 333.3
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Tally:
         for side, sign in enumerate(_SIGNS):
             self.direction[sides[side]] = sign
             if self.last is not None and self.near is not None:
-                near[side] = sides[side][seconds - self.last[side][sides[side]] < self._apart(since) - TICK]
+                near[side] = sides[side][seconds - self.last[side][sides[side]] < self._apart(since) - _FRAME]
                 self.last[side][sides[side]] = seconds
                 self.near[side][near[side]] += 1
         self.count[points] += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from math import inf
-from math import inf
 from typing import Any
 
 from sparring.flash.standards import Flash, Luminance, Pattern, Red, Screen, Standard, Window

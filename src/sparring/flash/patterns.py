@@ -176,7 +176,7 @@ class _Phase:
         self.turn = np.where(fresh, self.went, self.turn)
         ahead = (self.went - self.turn) * np.where(self.way == 0, 1, self.way)
         turned = kept & (self.way != 0) & (ahead < -STILL)
-        set_out = kept & (self.way == 0) & (np.abs(ahead) > STILL)
+        set_out = kept & (self.way == 0) & (np.abs(ahead) > STILL / 2)
         forth = kept & (self.way != 0) & (ahead > 0)
         self.way = np.where(turned, -self.way, np.where(set_out, np.sign(ahead), self.way)).astype(np.int8)
         self.turn = np.where(turned | set_out | forth, self.went, self.turn)
@@ -271,7 +271,7 @@ class _Track:
         shown = float((self.on | changing).mean())
         if not shown:
             return Look()
-        long = until - rule.seconds + 1e-3
+        long = self.seen + (until - seconds) - rule.seconds + 1e-3  # what is gone lasts no longer
         kinds: tuple[tuple[Kind, float, Mask, NDArray[np.float64]], ...] = (
             ("changing", rule.changing, changing, self.start),
             ("stationary", rule.stationary, changing | resting, np.where(changing, self.start, self.rested)),
