@@ -29,13 +29,14 @@ _HOMES = {
     "SparringError": "sparring.errors",
     **{home.partition(":")[2]: home.partition(":")[0] for home in _ATTACKS.values()},
 }
-_MODULES = ("attacks", "defenses", "objectives", "threats")
+_MODULES = ("attacks", "defenses", "flash", "objectives", "threats")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
 if TYPE_CHECKING:
     from sparring import attacks as attacks
     from sparring import defenses as defenses
+    from sparring import flash as flash
     from sparring import objectives as objectives
     from sparring import threats as threats
     from sparring.attacks.apgd import APGD as APGD

@@ -270,6 +270,13 @@ def test_six_transitions_in_a_second_are_allowed_and_seven_are_not(rate: float |
     assert black_and_white(7, rate).passes(*STANDARDS) == all_of(STANDARDS, False)
 
 
+@pytest.mark.parametrize("standard", STANDARDS)
+def test_what_a_standard_says_does_not_depend_on_what_else_is_asked(standard: str) -> None:
+    for count, passed in ((6, True), (7, False)):
+        assert black_and_white(count, 30.0).passes(standard) == {standard: passed}
+        assert flat(((200, 0, 0), (0, 60, 255)), count, 30.0).passes(standard) == {standard: passed}
+
+
 @every_rate
 def test_six_red_transitions_in_a_second_are_allowed_and_seven_are_not(rate: float | None) -> None:
     codes = (200, 0, 0), (0, 60, 255)

@@ -23,10 +23,10 @@ _HOMES = {
     "analyse": "sparring.flash.analysis",
 }
 
-__all__ = ["Standard", "standards", *_HOMES]
+__all__ = ["Standard", "available", *_HOMES]
 
 
-def standards() -> dict[str, Standard]:
+def available() -> dict[str, Standard]:
     """Every standard by its name."""
     from sparring.flash.profiles import STANDARDS
 

@@ -25,8 +25,13 @@ class Kept:
     """Transitions that counted at one time, and those of them that followed another of their direction closely."""
 
     seconds: float
-    points: Points
+    points: Points  # those that rose, then those that fell
+    rises: int
     near: tuple[Points, Points]
+
+    @property
+    def sides(self) -> tuple[Points, Points]:
+        return self.points[: self.rises], self.points[self.rises :]
 
 
 class Tally:
@@ -57,21 +62,30 @@ class Tally:
 
     def add(self, seconds: float, up: Points, down: Points) -> bool:
         """Count the points whose direction changes; whether any did."""
-        since, self.now = seconds - self.now, seconds
+        new = self.changes(seconds, up, down)
+        self.now = seconds
+        if new is None:
+            return False
+        for side, sign in enumerate(_SIGNS):
+            self.direction[new.sides[side]] = sign
+            if self.last is not None and self.near is not None:
+                self.last[side][new.sides[side]] = seconds
+                self.near[side][new.near[side]] += 1
+        self.count[new.points] += 1
+        self.history.append(new)
+        return True
+
+    def changes(self, seconds: float, up: Points, down: Points) -> Kept | None:
+        """What `add` would count."""
         sides = [side[self.direction[side] != sign] for side, sign in zip((up, down), _SIGNS, strict=True)]
         points = np.concatenate(sides)
         if not len(points):
-            return False
+            return None
         near = [NONE, NONE]
-        for side, sign in enumerate(_SIGNS):
-            self.direction[sides[side]] = sign
-            if self.last is not None and self.near is not None:
-                near[side] = sides[side][seconds - self.last[side][sides[side]] < self._apart(since) - _FRAME]
-                self.last[side][sides[side]] = seconds
-                self.near[side][near[side]] += 1
-        self.count[points] += 1
-        self.history.append(Kept(seconds, points, (near[0], near[1])))
-        return True
+        if self.last is not None:
+            apart = self._apart(seconds - self.now)
+            near = [side[seconds - last[side] < apart - TICK] for side, last in zip(sides, self.last, strict=True)]
+        return Kept(seconds, points, len(sides[0]), (near[0], near[1]))
 
     def _apart(self, since: float) -> float:
         """The gap in the environment, of 50 or 60 Hz, to which this time between two frames belongs."""
@@ -79,11 +93,16 @@ class Tally:
         rate = 1 / since
         return self.gap[0] if rate > 24.5 and abs(rate / 25 - round(rate / 25)) < 0.01 else self.gap[1]
 
-    def beyond(self, transitions: int) -> Points:
-        """The points that made more than so many."""
+    def beyond(self, transitions: int, new: Kept | None = None) -> Points:
+        """The points that made more than so many, or would with what is `new`."""
         many = self.count > transitions
+        if new is not None:
+            many[new.points] = self.count[new.points] >= transitions
         if self.near is not None:  # acceptable where the flashes keep apart, by their rises or by their falls
-            many &= (self.near[0] > 0) & (self.near[1] > 0)
+            close = [near > 0 for near in self.near]
+            for side in (0, 1) if new is not None else ():
+                close[side][new.near[side]] = True
+            many &= close[0] & close[1]
         return np.flatnonzero(many)
 
     def since(self, points: Points) -> float:
@@ -102,14 +121,20 @@ class Gate:
 
     def push(self, seconds: float, up: Points, down: Points) -> list[tuple[Points, Points]]:
         """For each slack, the points whose rises, and whose falls, are let pass."""
+        passed = self.peek(seconds, up, down)
+        if len(up) or len(down):
+            self.recent.append((seconds, up, down))
+        return passed
+
+    def peek(self, seconds: float, up: Points, down: Points) -> list[tuple[Points, Points]]:
+        """What `push` would let pass."""
         while self.recent and seconds - self.recent[0][0] >= self.sync - TICK:
             self.recent.popleft()
         if not len(up) and not len(down):
             return [(NONE, NONE) for _ in self.slacks]
-        self.recent.append((seconds, up, down))
-        if len(self.recent) > 1:  # at high frame rates a flash may take a few frames to be everywhere
+        if self.recent:  # at high frame rates a flash may take a few frames to be everywhere
             latest = np.zeros(self.points, np.int8)
-            for _, rises, falls in self.recent:
+            for _, rises, falls in (*self.recent, (seconds, up, down)):
                 latest[rises], latest[falls] = 1, -1
             up, down = np.flatnonzero(latest == 1), np.flatnonzero(latest == -1)
         return list(zip(*(self.extent.crowded(side, self.slacks) for side in (up, down)), strict=True))

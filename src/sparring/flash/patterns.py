@@ -7,7 +7,7 @@ pattern is changing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,16 +85,20 @@ class Patterns:
                 self._points = points.copy()
         return due
 
-    def push(self, luminance: NDArray[np.float32], seconds: float) -> tuple[Look, ...]:
+    def push(
+        self, luminance: NDArray[np.float32], seconds: float, points: Callable[[], NDArray[np.float32]] | None = None
+    ) -> tuple[Look, ...]:
         """What each rule says of the frame shown at `seconds`; (h, w) linear relative luminance, area-averaged.
 
-        About 130 000 points (480 × 270): finer stripes than three of them are not seen.
+        About 130 000 points (480 × 270): finer stripes than three of them are not seen. `points` is asked, only when
+        something is like a pattern, for a map (h, w) of single pixels in the places of the averages: without it, lines
+        of text so small that its letters were averaged away are taken for stripes.
         """
         if luminance.ndim != 2 or not min(luminance.shape):
             raise InputError(f"luminance must be a map (h, w), got shape {luminance.shape}: push one frame at a time")
         if seconds < self._looked:
             self.__init__(self._rules)  # type: ignore[misc]
-        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW)
+        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW, points)
         self._last = [(t, s) for t, s in self._last if s.mask.shape == _raster(luminance.shape) and seconds - t <= 0.5]
         seen = np.zeros(_raster(luminance.shape), np.bool_)
         for pattern in found:
@@ -224,7 +228,9 @@ class _Track:
         signals = np.concatenate([pattern.signals * pattern.mask for pattern in found])
         power = np.square(signals.real) + np.square(signals.imag)
         known = on & (seconds - self.seen <= MEMORY)
-        back = binary_opening(known & ~self.on, np.ones((3, 3)))  # thin rims of the mask come and go: no change
+        back = binary_opening(
+            known & ~self.on, np.ones((3, 3), np.bool_)
+        )  # thin rims of the mask come and go: no change
 
         same, chosen = self.phases[0].choose(waves, signals, power)
         other = known & ~same
@@ -248,7 +254,7 @@ class _Track:
         self.count[fresh] = 0
         self.last[fresh] = -np.inf
         self._change(fresh, seconds, 1)
-        self._change((back | jumped | binary_opening(other, np.ones((3, 3)))) & ~fresh, seconds, 1)
+        self._change((back | jumped | binary_opening(other, np.ones((3, 3), np.bool_))) & ~fresh, seconds, 1)
         self._change(turned & ~jumped, seconds, 2)
         for phase in self.phases:
             phase.rest(on & (seconds - self.rested > MEMORY))

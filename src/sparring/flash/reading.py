@@ -85,6 +85,7 @@ class _Unreadable(Exception):
 class _File(Clip):
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._unreferred: set[int] = set()  # packets before the first frame that cannot be decoded
         with self._container() as container:
             stream = self._stream(container)
             context = stream.codec_context
@@ -121,6 +122,8 @@ class _File(Clip):
             self.note(f"pixels are shown {float(self.sample_aspect):.4g} times as wide as high")
         if self._turn:
             self.note(f"turned as the file says, to {by(self.size)}")
+        if self._unreferred:
+            self.note("the file begins between two key frames: what comes before the first was left out")
         if self._interlaced:
             self.note(f"interlaced: fields analysed one by one, {'bottom' if self._bottom else 'top'} field first")
 
@@ -156,15 +159,24 @@ class _File(Clip):
         stamps: list[int] = []
         count = size = 0
         error: Exception | None = None
+        amid = False  # a recording may begin between two key frames, with what refers to a picture before it
         try:
             for packet in container.demux(stream):
-                if packet.pts is not None and not packet.is_discard:
+                if frame is not None and (count > _SCANNED[0] or (count > _SCANNED[1] and size > _SCANNED[2])):
+                    break
+                if count == 0:
+                    amid = not packet.is_keyframe
+                if frame is None:
+                    try:
+                        frame = next(iter(packet.decode()), None)
+                    except av.FFmpegError as fault:
+                        if not amid or packet.is_keyframe or not packet.size:
+                            raise
+                        error = fault
+                        self._unreferred.add(count)
+                if packet.pts is not None and not packet.is_discard and count not in self._unreferred:
                     stamps.append(packet.pts)
                 count, size = count + 1, size + packet.size
-                if frame is None:
-                    frame = next(iter(packet.decode()), None)
-                elif count > _SCANNED[0] or (count > _SCANNED[1] and size > _SCANNED[2]):
-                    break
         except av.FFmpegError as fault:
             error = fault
         if frame is None:
@@ -196,13 +208,15 @@ class _File(Clip):
             stream.thread_type = "AUTO"
             # AVI has no presentation times: as many decoding times, in order, are those of the frames in order
             queue: deque[int | None] | None = deque() if container.format.name == "avi" else None
-            source = container.demux(stream)
+            source = iter(enumerate(container.demux(stream)))
             while True:
                 where = f"after frame {number} at {seconds:.3f} s"
                 try:
-                    packet = next(source, None)
+                    place, packet = next(source, (0, None))
                     if packet is None:
                         break
+                    if place in self._unreferred:
+                        continue
                     if packet.is_corrupt:
                         raise _Unreadable(f"the file is damaged {where}")
                     frames = packet.decode()

@@ -7,6 +7,7 @@ pattern has half its amplitude exactly at its edge.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -30,10 +31,14 @@ SINGLE = (
     0.40  # share of a tile's variance in one frequency: stripes; lines thinner than a sixth of their period hold less
 )
 DOUBLE = 0.50  # in two frequencies together: checks hold 0.66
-PURE = 0.65  # in those and their harmonics: text, bricks and foliage hold less
+PURE = 0.68  # in those and their harmonics: text, bricks and foliage hold less
 AGREE = 0.25  # how far the frequencies of neighbouring tiles may differ, as a share
 TURN = 0.5  # and how far with their directions, as a share: 29°
 SMALLEST = 0.05  # share of the screen under which tiles that agree are not looked at further
+
+
+Ints = NDArray[np.intp]
+_Peak = tuple[Ints, Ints, Floats]  # row, column and the powers around it, of each tile
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,9 @@ class Stripes:
 class _Layout:
     """Which tiles a map of one size has."""
 
-    rows: tuple[NDArray[np.intp], ...]  # per scale: first row of each tile
-    columns: tuple[NDArray[np.intp], ...]
-    nearest: NDArray[np.intp]  # (scales, cells down, cells across) the tile of that scale nearest to the cell
+    rows: tuple[Ints, ...]  # per scale: first row of each tile
+    columns: tuple[Ints, ...]
+    nearest: Ints  # (scales, cells down, cells across) the tile of that scale nearest to the cell
     pixel: Floats  # (tiles, 2) map pixels per pixel of the tile, down and across
 
 
@@ -124,9 +129,7 @@ def _cut(levels: list[Floats], layout: _Layout) -> Floats:
     return np.concatenate(cut)
 
 
-def _near(
-    power: Floats, tile: NDArray[np.intp], row: NDArray[np.intp], column: NDArray[np.intp]
-) -> NDArray[np.float32]:
+def _near(power: Floats, tile: Ints, row: Ints, column: Ints) -> NDArray[np.float32]:
     """Power at (row, column) of the tiles' half spectra and in the eight bins around it: (tiles, 3, 3)."""
     step = np.arange(-1, 2)
     r = row[:, None, None] + step[:, None]
@@ -134,10 +137,11 @@ def _near(
     r, c = np.where(c < 0, -r, r) % TILE, np.abs(c)
     fold = c > TILE // 2
     r, c = np.where(fold, -r % TILE, r), np.where(fold, TILE - c, c)
-    return power[tile[:, None, None], r, c]
+    out: Floats = power[tile[:, None, None], r, c]
+    return out
 
 
-def _peak(power, search):  # type: ignore[no-untyped-def]
+def _peak(power: Floats, search: Floats) -> _Peak:
     best = search.reshape(len(search), TILE * (TILE // 2 + 1)).argmax(axis=1)
     row, column = np.divmod(best, TILE // 2 + 1)
     return row, column, _near(power, np.arange(len(power)), row, column)
@@ -156,7 +160,7 @@ class _Tiles:
     swing: Floats  # (T,) peak to peak of the fundamental
 
 
-def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
+def _tiles(luminance: Floats, layout: _Layout, contrast: float, points: Callable[[], Floats] | None) -> _Tiles:
     window, planes = _window()
     levels = _pyramid(luminance)
     tiles = _cut(levels, layout)
@@ -175,7 +179,9 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     power[:, TILE // 2 :, 0] = 0  # mirrors of the rows above
     power[:, 0, 0] = 0
     total = power.sum(axis=(1, 2))
-    frequency = np.hypot(scipy.fft.fftfreq(TILE, 1 / TILE)[:, None], np.arange(TILE // 2 + 1))
+    y = np.fft.fftfreq(TILE, 1 / TILE).astype(np.float32)[:, None]
+    x = np.arange(TILE // 2 + 1, dtype=np.float32)
+    frequency = np.hypot(y, x)
     search = np.where((frequency >= SLOW - 0.5) & (frequency <= FASTEST + 0.5), power, 0)
     search[layout.pixel[busy].max(axis=1) > 1] *= frequency <= FAST + 0.5
     first = _peak(power, search)
@@ -187,31 +193,35 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float) -> _Tiles:
     if maybe[layout.nearest].any(axis=0).mean() < SMALLEST:
         return out
     # What a coarse scale averages away counts too: lines of text would be clean stripes without their letters.
-    squares = _pyramid(np.square(luminance))
+    fine = luminance if points is None else points()
+    squares = _pyramid(np.square(luminance) + np.square(fine - luminance))
     detail = _cut([square - level * level for square, level in zip(squares, levels, strict=True)], layout)[busy]
     total = total + 0.5 * TILE * TILE * (detail @ np.square(window))
     # A second frequency within 40° of the first would be a harmonic of it; within two bins, its foot.
-    y, x = scipy.fft.fftfreq(TILE, 1 / TILE)[:, None], np.arange(TILE // 2 + 1)
-    signed = np.where(row > TILE // 2, row - TILE, row)
-    along = np.abs(signed[:, None, None] * y + column[:, None, None] * x)
+    signed, across = np.where(row > TILE // 2, row - TILE, row).astype(np.float32), column.astype(np.float32)
+    along = np.abs(signed[:, None, None] * y + across[:, None, None] * x)
     foot = np.zeros(search.shape, np.bool_)
     for sign in (1, -1):
-        foot |= (np.abs(y - sign * signed[:, None, None]) <= 2) & (np.abs(x - sign * column[:, None, None]) <= 2)
-    search[foot | (along > 0.77 * np.hypot(signed, column)[:, None, None] * frequency)] = 0
+        foot |= (np.abs(y - sign * signed[:, None, None]) <= 2) & (np.abs(x - sign * across[:, None, None]) <= 2)
+    search[foot | (along > 0.77 * np.hypot(signed, across)[:, None, None] * frequency)] = 0
     peaks = [(row, column, near), _peak(power, search)]
     index = np.arange(len(busy))
-    energy = [near.sum(axis=(1, 2)) / np.maximum(total, 1e-12) for _, _, near in peaks]
+    waves = np.stack([_wave(near, row, column) for row, column, near in peaks], axis=1)
+    cycles = np.hypot(waves[:, 0, 0], waves[:, 0, 1])
+    pixel = layout.pixel[busy]
+    # Averaging to the map took from a fine pattern what it did not take from `points`.
+    kept = (
+        np.ones((len(busy), 2)) if points is None else np.square(np.sinc(waves / (TILE * pixel[:, None]))).prod(axis=2)
+    )
+    energy = [near.sum(axis=(1, 2)) / np.maximum(total * kept[:, i], 1e-12) for i, (_, _, near) in enumerate(peaks)]
     second = energy[1] > 0.4 * energy[0]
     pure = energy[0] + np.where(second, energy[1], 0)
     regular = (energy[0] > SINGLE) | (second & (pure > DOUBLE))
     pure = pure + _harmonics(power, index, peaks, second) / np.maximum(total, 1e-12)
     regular &= pure > PURE
-    waves = np.stack([_wave(near, row, column) for row, column, near in peaks], axis=1)
-    cycles = np.hypot(waves[:, 0, 0], waves[:, 0, 1])
     regular &= cycles >= SLOW
     waves[~second, 1] = np.nan
     # An oblong tile resolves only what runs along it, and yields to a square one.
-    pixel = layout.pixel[busy]
     oblong = pixel[:, 0] != pixel[:, 1]
     regular &= ~oblong | (
         ~second & (np.where(pixel[:, 0] > pixel[:, 1], np.abs(waves[:, 0, 1]), np.abs(waves[:, 0, 0])) <= 0.6)
@@ -238,7 +248,8 @@ def _ends(tiles: Floats) -> tuple[Floats, Floats]:
     return ends[:, 16], ends[:, -17]
 
 
-def _harmonics(power, index, peaks, second):  # type: ignore[no-untyped-def]
+def _harmonics(power: Floats, index: Ints, peaks: list[_Peak], second: NDArray[np.bool_]) -> Floats:
+    """Power at the multiples of the first frequency and, where there is a second, at their sums: (tiles,)."""
     (r1, c1, _), (r2, c2, _) = peaks
     s1, s2 = (np.where(r > TILE // 2, r - TILE, r) for r in (r1, r2))
     total = np.zeros(len(index), np.float32)
@@ -252,7 +263,7 @@ def _harmonics(power, index, peaks, second):  # type: ignore[no-untyped-def]
     return total
 
 
-def _wave(near, row, column):  # type: ignore[no-untyped-def]
+def _wave(near: Floats, row: Ints, column: Ints) -> Floats:
     """Cycles per tile (tiles, 2) from the powers around a peak: exact for a sine under a Hann window."""
     out = []
     magnitude = np.sqrt(near)
@@ -266,14 +277,18 @@ def _wave(near, row, column):  # type: ignore[no-untyped-def]
     return np.stack(out, axis=1).astype(np.float32)
 
 
-def find(luminance: Floats, contrast: float = 0.1, dark_below: float = 0.8) -> list[Stripes]:
+def find(
+    luminance: Floats, contrast: float = 0.1, dark_below: float = 0.8, points: Callable[[], Floats] | None = None
+) -> list[Stripes]:
     """The regular patterns of a picture (h, w) of linear relative luminance whose light and dark differ by `contrast`.
 
-    Areas, pairs and levels are measured; which of them are too many is for the caller to say.
+    `points` gives, when asked, a map (h, w) of single points of the picture, one in the place of each average: what
+    was averaged away tells small text from fine stripes. Areas, pairs and levels are measured; which of them are too
+    many is for the caller to say.
     """
     height, width = luminance.shape
     layout = _layout(height, width)
-    tiles = _tiles(luminance, layout, contrast)
+    tiles = _tiles(luminance, layout, contrast, points)
     best = np.where(tiles.regular, tiles.share, 0)[layout.nearest]
     tile = np.take_along_axis(layout.nearest, best.argmax(axis=0)[None], axis=0)[0]  # (down, across)
     found = tiles.regular[tile]
@@ -289,7 +304,7 @@ def find(luminance: Floats, contrast: float = 0.1, dark_below: float = 0.8) -> l
             continue
         if spectrum is None:
             spectrum = _Spectrum(luminance, float(luminance.mean()))
-        stripes = _stripes(spectrum, luminance.shape, cells, waves, tiles, tile, contrast, dark_below)
+        stripes = _stripes(spectrum, cells, waves, tiles, tile, contrast, dark_below)
         if stripes is not None:
             out.append(stripes)
     return out
@@ -309,7 +324,7 @@ def _strength(signals: NDArray[np.complex64]) -> Floats:
     return np.sqrt(power)
 
 
-def _groups(found: NDArray[np.bool_], waves: Floats) -> NDArray[np.intp]:
+def _groups(found: NDArray[np.bool_], waves: Floats) -> Ints:
     """Cells joined with neighbours whose frequencies agree: (down, across) numbers, -1 where nothing was found."""
     number = np.arange(found.size).reshape(found.shape)
     links = []
@@ -369,7 +384,7 @@ class _Spectrum:
         carrier = np.exp(2j * np.pi * (
             centre[0] / self.down * np.arange(self.rows)[:, None] + centre[1] / self.across * np.arange(self.columns)
         ))  # fmt: skip
-        return (low * carrier).astype(np.complex64)
+        return np.asarray(low * carrier, np.complex64)
 
 
 def _carriers(waves: Floats, share: Floats) -> Floats:
@@ -377,7 +392,7 @@ def _carriers(waves: Floats, share: Floats) -> Floats:
     waves, share = waves.reshape(-1, 2), np.repeat(share, 2)
     waves, share = waves[np.isfinite(waves[:, 0])], share[np.isfinite(waves[:, 0])]
     waves = np.where((waves[:, 1] < 0) | ((waves[:, 1] == 0) & (waves[:, 0] < 0)), -1, 1)[:, None] * waves
-    out = []
+    out: list[Floats] = []
     while len(waves) and len(out) < 24:
         centre = waves[share.argmax()]
         for _ in range(2):
@@ -392,7 +407,16 @@ def _carriers(waves: Floats, share: Floats) -> Floats:
     return np.array(out)
 
 
-def _stripes(spectrum, shape, cells, waves, tiles, tile, contrast, dark_below):  # type: ignore[no-untyped-def]
+def _stripes(
+    spectrum: _Spectrum,
+    cells: NDArray[np.bool_],
+    waves: Floats,
+    tiles: _Tiles,
+    tile: Ints,
+    contrast: float,
+    dark_below: float,
+) -> Stripes | None:
+    """The pattern of a group of cells, with its true outline; None where it is too faint or too light."""
     inside = tile[cells]
     carriers = _carriers(waves[cells], tiles.share[inside])
     period = 1 / float(np.median(np.hypot(*waves[cells][:, 0].T)))

@@ -9,7 +9,7 @@ between adjacent peaks and valleys, as WCAG's definition literally says.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,12 +38,14 @@ class Light:
 class Detector(Protocol):
     """Finds the points that would make a transition, upwards (brighter, into red) and downwards, and remembers.
 
-    Every frame is first looked for, then kept (what is shown may be changed between), or kept as `still`.
+    Every frame is first looked for, then kept (what is shown may be changed between), or kept as `still`. `part` is a
+    copy for some of the points that already takes a `share` of the difference for enough, however bright.
     """
 
     def find(self, light: Light, seconds: float) -> tuple[Points, Points]: ...
     def keep(self, light: Light, seconds: float, up: Points, down: Points) -> None: ...
     def still(self, seconds: float) -> None: ...
+    def part(self, points: Points, share: float) -> Detector: ...
 
 
 def _large(change: Luminance, hdr: bool, dark: Floats, bright: Floats) -> NDArray[np.bool_]:
@@ -53,6 +55,11 @@ def _large(change: Luminance, hdr: bool, dark: Floats, bright: Floats) -> NDArra
     if change.michelson == "always" or (change.michelson == "hdr" and hdr):
         enough |= (dark >= change.dark_below) & (rise >= MICHELSON * (dark + bright))
     return enough
+
+
+def _stricter(change: Luminance, share: float) -> Luminance:
+    # From dark_below up, a Michelson contrast of 1/17 is a larger rise than delta.
+    return replace(change, delta=change.delta * share, dark_below=np.inf, michelson="never")
 
 
 class Steps:
@@ -92,6 +99,11 @@ class Steps:
         self._forget(seconds)
         self.past.append((seconds, self.past[-1][1]))
 
+    def part(self, points: Points, share: float) -> Steps:
+        part = Steps(_stricter(self.change, share), self.ramp, self.hdr)
+        part.past.extend((seconds, then[points]) for seconds, then in self.past)
+        return part
+
     def _forget(self, seconds: float) -> None:
         while len(self.past) > 1 and seconds - self.past[0][0] > self.ramp + TICK:
             self.past.popleft()
@@ -126,6 +138,12 @@ class PeaksAndValleys:
 
     def still(self, seconds: float) -> None:
         """Extremes do not age."""
+
+    def part(self, points: Points, share: float) -> PeaksAndValleys:
+        part = PeaksAndValleys(_stricter(self.change, share), self.hdr)
+        if self.low is not None:
+            part.low, part.high, part.direction = self.low[points], self.high[points], self.direction[points]
+        return part
 
 
 class RedSteps:
@@ -178,6 +196,16 @@ class RedSteps:
     def still(self, seconds: float) -> None:
         self._forget(seconds)
         self.past.append((seconds, *self.past[-1][1:]))
+
+    def part(self, points: Points, share: float) -> RedSteps:
+        part = RedSteps(replace(self.change, ratio=self.change.ratio - 0.02, distance=self.change.distance * share), 0.0, self.hdr)
+        part.ramp = self.ramp
+        part.last = None if self.last is None else self.last[points]
+        for seconds, then, *_ in self.past:
+            light = Light(then.red[points], then.green[points], then.blue[points], then.luminance[points])
+            saturated = part._saturated(light)
+            part.past.append((seconds, light, saturated, bool(saturated.any())))
+        return part
 
     def _forget(self, seconds: float) -> None:
         while len(self.past) > 1 and seconds - self.past[0][0] > self.ramp + TICK:

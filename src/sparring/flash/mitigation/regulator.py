@@ -1,0 +1,341 @@
+"""A limiter of transitions: the state machine of the analysis runs on what is shown, and what would break a rule is held.
+
+Every picture is first taken as it is. Points whose transitions would be too many are *held*: they go from what they
+showed last towards an aim only as far as is no transition under any definition in use. All others stay bit for bit.
+So no picture ever breaks a rule, and what is held catches up in steps that are too small or too slow to be flashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparring.flash.areas import Extent
+from sparring.flash.colour import Codes, Sdr, luminance
+from sparring.flash.counting import Gate, Kept, Tally
+from sparring.flash.pictures import Picture, Plane
+from sparring.flash.sampling import Grid, Taker, grid
+from sparring.flash.standards import Area, Flash, Luminance, Red, Standard
+from sparring.flash.transitions import NONE, TICK, Detector, Light, Points, detector
+
+SHARE = 0.85  # of the difference that makes a transition: held points stay below it, for the encoder's noise
+HALVINGS = 6  # a step is as long as it may be to 1/64 of the way
+PATIENCE = 8  # looks at one picture, after which every transition in it is held
+CHUNK = 1 << 14  # cells handled together
+
+Planes: TypeAlias = "list[NDArray[Any]]"
+"""Code values (rows, columns) of every plane of a picture as shown."""
+Mask: TypeAlias = "NDArray[np.bool_]"
+Active: TypeAlias = Callable[[float], bool]
+"""Whether a standard is to be kept at a time in seconds."""
+
+
+@dataclass(frozen=True)
+class _Definition:
+    change: Luminance | Red
+    ramp: float | None
+    sdr: Sdr
+
+
+@dataclass
+class _Rule:
+    """A rule, and of one that asks how long, the sequence that goes on."""
+
+    flash: Flash
+    definition: int
+    extent: Extent
+    tally: Tally
+    active: Active
+    start: float = np.nan
+    end: float = -np.inf
+    open: bool = False
+
+    def begun(self, points: Points) -> float:
+        """When the sequence began in which these points made too many transitions."""
+        since = self.tally.since(points) if self.tally.history else np.inf
+        return self.start if self.open or since <= self.end + TICK else since
+
+    def settle(self, seconds: float, counted: bool) -> None:
+        points = self.tally.beyond(self.flash.transitions) if self.tally.history else NONE
+        if not self.extent.room(points, 1.0) or not self.extent.exceeds(self.extent.share(points)):
+            self.open = False
+            return
+        self.start = self.begun(points)
+        self.end = seconds if counted or not self.open else self.end
+        self.open = True
+
+
+@dataclass
+class _Part:
+    """Some of the points, their detectors by definition, and what they showed last."""
+
+    where: slice
+    taker: Taker
+    detectors: list[Detector]
+    codes: list[Codes]
+
+
+@dataclass
+class _Look:
+    """What a part of a picture would show: no light where nothing changed."""
+
+    codes: list[Codes]
+    light: dict[Sdr, Light] | None
+    found: list[tuple[Points, Points]]
+
+
+class Regulator:
+    """Takes pictures in order and gives what may be shown, within all the rules that are active."""
+
+    def __init__(self, standards: Iterable[tuple[Standard, Active]], aspect: float | None = None) -> None:
+        """Standards and when each is to be kept; advisory rules are not. `aspect`: of the picture as it is shown."""
+        self.standards, self.aspect = tuple(standards), aspect
+        self.shown: Picture | None = None
+        self.grid: Grid
+        self.parts: list[_Part] = []
+        self.definitions: list[_Definition] = []
+        self.gates: dict[tuple[int, Area, float], Gate] = {}
+        self.tallies: dict[tuple[tuple[int, Area, float], float, tuple[float, float] | None], Tally] = {}
+        self.rules: dict[int, list[_Rule]] = {}  # by the tally that they read
+
+    def push(self, picture: Picture, aim: Callable[[], Planes] | None = None, *, look_on: bool = False) -> Picture:
+        """The picture that may be shown: the very one given where nothing had to be held.
+
+        Held points move towards `aim` (planes of codes, by default those of the picture). `look_on`: whatever comes.
+        """
+        if self.shown is None:
+            self._begin(picture)
+        given, wanted, held = picture, None, np.zeros(_cells(picture), bool)
+        looks = [self._look(part, picture) for part in self.parts]
+        for attempt in range(0 if look_on or self.shown is None else PATIENCE + 1):
+            found = self._joined(looks)
+            over = self._excess(found, picture.seconds) if attempt < PATIENCE else self._all(found)
+            if not over.any():
+                break
+            wanted = wanted or (aim() if aim is not None else _planes(given))
+            fresh = _of_points(over, given) & ~held
+            held |= fresh
+            picture = self._hold(picture, wanted, fresh)
+            touched = _to_points(fresh, given)
+            for number, part in enumerate(self.parts):
+                if touched[part.where].any():
+                    looks[number] = self._look(part, picture)
+        self._keep(looks, picture.seconds)
+        if picture is not given and _same(picture, given):
+            picture = given
+        self.shown = picture
+        return picture
+
+    def _begin(self, picture: Picture) -> None:
+        self.grid = points = grid(picture.size, None)
+        width, height = picture.size
+        pixel = self.aspect * height / width if self.aspect else 1.0
+        for standard, active in self.standards:
+            for rule in standard.flashes:
+                if rule.advisory:
+                    continue
+                definition = _Definition(rule.change, standard.ramp, standard.sdr)
+                if definition not in self.definitions:
+                    self.definitions.append(definition)
+                number = self.definitions.index(definition)
+                gate = number, rule.area, standard.sync
+                if gate not in self.gates:
+                    self.gates[gate] = Gate(Extent(rule.area, points, pixel), standard.sync, (1.0,), len(points))
+                extent, key = self.gates[gate].extent, (gate, rule.window, rule.gap)
+                if key not in self.tallies:
+                    self.tallies[key] = Tally(len(points), rule.window, rule.gap)
+                tally = self.tallies[key]
+                self.rules.setdefault(id(tally), []).append(_Rule(rule, number, extent, tally, active))
+        for where in points.patches():
+            detectors = [detector(one.change, one.ramp, picture.colour.hdr) for one in self.definitions]
+            self.parts.append(_Part(where, Taker(points.rows[where], points.columns[where]), detectors, []))
+
+    def _look(self, part: _Part, picture: Picture) -> _Look:
+        codes = part.taker.codes(picture)
+        if part.codes and all(np.array_equal(one, other) for one, other in zip(part.codes, codes, strict=True)):
+            return _Look(codes, None, [(NONE, NONE) for _ in self.definitions])
+        light = self._light(picture, codes)
+        found = [
+            seen.find(light[one.sdr], picture.seconds)
+            for one, seen in zip(self.definitions, part.detectors, strict=True)
+        ]
+        return _Look(codes, light, found)
+
+    def _light(self, picture: Picture, codes: list[Codes]) -> dict[Sdr, Light]:
+        light = {}
+        for sdr in dict.fromkeys(one.sdr for one in self.definitions):
+            red, green, blue = picture.colour.light(codes, sdr)
+            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
+        return light
+
+    def _joined(self, looks: list[_Look]) -> list[tuple[Points, Points]]:
+        """The transitions of all points, by definition."""
+        found = []
+        for number in range(len(self.definitions)):
+            sides = [
+                [look.found[number][side] + part.where.start for look, part in zip(looks, self.parts, strict=True)]
+                for side in (0, 1)
+            ]
+            found.append((np.concatenate(sides[0]), np.concatenate(sides[1])))
+        return found
+
+    def _excess(self, found: list[tuple[Points, Points]], seconds: float) -> Mask:
+        """The points whose transitions now would break a rule."""
+        over = np.zeros(len(self.grid), bool)
+        passed = {key: gate.peek(seconds, *found[key[0]])[0] for key, gate in self.gates.items()}
+        for (gate, *_), tally in self.tallies.items():
+            tally.forget(seconds)
+            new = tally.changes(seconds, *passed[gate])
+            for rule in self.rules[id(tally)] if new is not None else ():
+                if rule.active(seconds):
+                    assert new is not None
+                    over[self._guilty(rule, new, found[gate[0]], seconds)] = True
+        return over
+
+    def _guilty(self, rule: _Rule, new: Kept, found: tuple[Points, Points], seconds: float) -> Points:
+        points = rule.tally.beyond(rule.flash.transitions, new)
+        if not rule.extent.room(points, 1.0):
+            return NONE
+        (crowd,) = rule.extent.crowded(points, (1.0,))
+        if not len(crowd):
+            return NONE
+        if rule.flash.lasting:
+            if seconds - rule.begun(points) <= rule.flash.lasting + TICK:
+                return NONE
+            crowd = new.points  # any transition would prolong the sequence
+        inside = np.zeros(len(self.grid), bool)
+        inside[crowd] = True
+        guilty = new.points[inside[new.points]]
+        if not len(guilty):  # there were too many before
+            return NONE
+        present = np.zeros(len(self.grid), bool)
+        for side in found:
+            present[side] = True
+        now = guilty[present[guilty]]
+        return now if len(now) else np.flatnonzero(present)  # they are counted now because others are
+
+    def _all(self, found: list[tuple[Points, Points]]) -> Mask:
+        over = np.zeros(len(self.grid), bool)
+        for sides in found:
+            for side in sides:
+                over[side] = True
+        return over
+
+    def _hold(self, picture: Picture, aim: Planes, cells: Mask) -> Picture:
+        """The picture with these cells between what they showed last and the aim, as near to it as may be."""
+        assert self.shown is not None
+        planes = [plane.copy() for plane in _planes(picture)]
+        before = _planes(self.shown)
+        rows, columns = np.nonzero(cells)
+        for start in range(0, len(rows), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            places = _places(picture, rows[chunk], columns[chunk])
+            old = [plane[at].astype(np.float32) for plane, at in zip(before, places, strict=True)]
+            way = [plane[at] - was for plane, at, was in zip(aim, places, old, strict=True)]
+            share = self._share(picture, places, old, way)
+            for plane, at, was, to in zip(planes, places, old, way, strict=True):
+                plane[at] = np.rint(was + share * to).astype(plane.dtype)
+        return _picture(planes, picture)
+
+    def _share(self, picture: Picture, places: list[Any], old: list[Any], way: list[Any]) -> NDArray[np.float32]:
+        """How far along the way cells (n,) can go without a transition: 0 is always possible."""
+        luma_rows, luma_columns = places[0]
+        points = (luma_rows * picture.size[0] + luma_columns).ravel()
+        parts = []
+        for part in self.parts:
+            inside = np.flatnonzero((points >= part.where.start) & (points < part.where.stop))
+            if len(inside):
+                local = points[inside] - part.where.start
+                parts.append((inside, [seen.part(local, SHARE) for seen in part.detectors]))
+
+        def moves(share: NDArray[np.float32]) -> Mask:
+            levels = [
+                np.broadcast_to(np.rint(was + share * to), luma_rows.shape).ravel().astype(plane.flat.dtype)
+                for plane, was, to in zip(picture.planes, old, way, strict=True)
+            ]
+            moved = np.zeros(len(points), bool)
+            for inside, detectors in parts:
+                light = self._light(picture, [codes[inside] for codes in levels])
+                for one, seen in zip(self.definitions, detectors, strict=True):
+                    for side in seen.find(light[one.sdr], picture.seconds):
+                        moved[inside[side]] = True
+            out: Mask = moved.reshape(luma_rows.shape).any(axis=0)
+            return out
+
+        most = np.ones(luma_rows.shape[1], np.float32)
+        bad = moves(most)
+        least = np.where(bad, np.float32(0), most)
+        for _ in range(HALVINGS if bad.any() else 0):
+            middle = 0.5 * (least + most)
+            bad = moves(middle)
+            least, most = np.where(bad, least, middle), np.where(bad, middle, most)
+        return least
+
+    def _keep(self, looks: list[_Look], seconds: float) -> None:
+        for part, look in zip(self.parts, looks, strict=True):
+            part.codes = look.codes
+            for one, seen, (up, down) in zip(self.definitions, part.detectors, look.found, strict=True):
+                if look.light is None:
+                    seen.still(seconds)
+                else:
+                    seen.keep(look.light[one.sdr], seconds, up, down)
+        found = self._joined(looks)
+        passed = {key: gate.push(seconds, *found[key[0]])[0] for key, gate in self.gates.items()}
+        for (gate, *_), tally in self.tallies.items():
+            tally.forget(seconds)
+            counted = tally.add(seconds, *passed[gate])
+            for rule in self.rules[id(tally)]:
+                if rule.flash.lasting:
+                    rule.settle(seconds, counted)
+
+
+def _planes(picture: Picture) -> Planes:
+    return [plane.array() for plane in picture.planes]
+
+
+def _picture(planes: Planes, like: Picture) -> Picture:
+    """A picture of contiguous planes, otherwise like another."""
+    own = tuple(Plane(codes.reshape(-1), codes.shape[1], codes.shape[0], codes.shape[1]) for codes in planes)
+    return replace(like, planes=own)
+
+
+def _same(one: Picture, other: Picture) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(_planes(one), _planes(other), strict=True))
+
+
+def _cells(picture: Picture) -> tuple[int, int]:
+    """How many cells there are down and across: the points that share a chroma sample are held together."""
+    width, height = picture.size
+    return -(-height >> picture.shift[1]), -(-width >> picture.shift[0])
+
+
+def _of_points(points: Mask, picture: Picture) -> Mask:
+    """The cells (rows, columns) of these points (n,)."""
+    width, height = picture.size
+    (across, down), (rows, columns) = picture.shift, _cells(picture)
+    whole = np.zeros((rows << down, columns << across), bool)
+    whole[:height, :width] = points.reshape(height, width)
+    out: Mask = whole.reshape(rows, 1 << down, columns, 1 << across).any(axis=(1, 3))
+    return out
+
+
+def _to_points(cells: Mask, picture: Picture) -> Mask:
+    width, height = picture.size
+    whole = cells.repeat(1 << picture.shift[1], axis=0).repeat(1 << picture.shift[0], axis=1)
+    return whole[:height, :width].ravel()
+
+
+def _places(picture: Picture, rows: Points, columns: Points) -> list[tuple[Points, Points]]:
+    """Where each plane holds cells (n,): (points of a cell, n) in the first plane, (1, n) in the others."""
+    width, height = picture.size
+    across, down = picture.shift
+    inner = [(y, x) for y in range(1 << down) for x in range(1 << across)]
+    first = (
+        np.stack([np.minimum((rows << down) + y, height - 1) for y, _ in inner]),
+        np.stack([np.minimum((columns << across) + x, width - 1) for _, x in inner]),
+    )
+    return [first, *((rows[None], columns[None]) for _ in picture.planes[1:])]
