@@ -121,7 +121,7 @@ def moved(standard: Standard, by: float) -> Standard:
 
 def judged(source: object, standards: Sequence[str]) -> tuple[dict[str, bool | None], set[str]]:
     """The verdicts, and the standards whose verdict changes when the limits move by 5 %."""
-    known = flash.standards()
+    known = flash.available()
     shifted = [moved(known[name], by) for name in standards for by in (-FAR, FAR)]
     said = verdicts(source, [*standards, *shifted])
     near = {name for name in standards if len({said[name], *(said[f"{name}{by:+.0%}"] for by in (-FAR, FAR))}) > 1}
@@ -130,7 +130,7 @@ def judged(source: object, standards: Sequence[str]) -> tuple[dict[str, bool | N
 
 def distance(source: object, standard: str, passed: bool | None) -> str:
     """By how much the limits move before the verdict on the original changes."""
-    shifted = {by: moved(flash.standards()[standard], by if passed is False else -by) for by in STEPS}
+    shifted = {by: moved(flash.available()[standard], by if passed is False else -by) for by in STEPS}
     said = verdicts(source, list(shifted.values()))
     changed = [by for by in STEPS if said[shifted[by].name] != passed]
     return f"within {changed[0]:.0%}" if changed else f"beyond {STEPS[-1]:.0%}"

@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,9 +110,7 @@ def alone(path: Path, frames: int) -> None:
     for name, standard in (("one standard", ONE), ("six standards", ALL)):
         slacks = (1 - SLACK, 1 + SLACK)
         analyser = sp.flash.Analyser(standard, slacks=slacks)
-        spent = []
-        for picture in islice(opened(path).pictures(), frames):
-            spent.append(timed(lambda picture=picture: analyser.push(picture))[1])
+        spent = [timed(partial(analyser.push, picture))[1] for picture in islice(opened(path).pictures(), frames)]
         print(f"  {name:14s} {1000 * statistics.mean(spent):.2f} ms a frame for the analysis alone")
 
 

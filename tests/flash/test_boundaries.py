@@ -85,7 +85,7 @@ def all_of(names: tuple[str, ...], passed: bool) -> dict[str, bool | None]:
 
 def by_light(*without: str) -> list[tuple[str, tuple[str, ...]]]:
     """The standards that read codes as light in the same way."""
-    reads = {name: flash.standards()[name].sdr for name in STANDARDS if name not in without}
+    reads = {name: flash.available()[name].sdr for name in STANDARDS if name not in without}
     return [(sdr, tuple(name for name in reads if reads[name] == sdr)) for sdr in sorted(set(reads.values()))]
 
 
@@ -188,7 +188,7 @@ def coloured(bits: int, sdr: str, what: str, target: float) -> Codes:
 def test_a_tenth_of_reference_white_is_a_transition(target: float, rate: float | None, bits: int) -> None:
     for sdr, names in by_light("nab-j"):
         assert flat(grey_pair(bits, sdr, target, 0.1), 7, rate, bits).passes(*names) == all_of(names, target < 0.1)
-    sdr = flash.standards()["nab-j"].sdr  # which allows five flashes a second up to 20 %
+    sdr = flash.available()["nab-j"].sdr  # which allows five flashes a second up to 20 %
     codes = grey_pair(bits, sdr, target, 0.1)
     assert flat(codes, 10, rate, bits).passes("nab-j") == {"nab-j": True}
     assert flat(codes, 11, rate, bits).passes("nab-j") == {"nab-j": target < 0.1}
@@ -198,7 +198,7 @@ def test_a_tenth_of_reference_white_is_a_transition(target: float, rate: float |
 @every_rate
 @pytest.mark.parametrize("target", [0.199, 0.1999, 0.2001, 0.201])
 def test_nab_allows_more_than_three_a_second_up_to_a_fifth(target: float, rate: float | None, bits: int) -> None:
-    codes = grey_pair(bits, flash.standards()["nab-j"].sdr, target, 0.2)
+    codes = grey_pair(bits, flash.available()["nab-j"].sdr, target, 0.2)
     assert flat(codes, 6, rate, bits).passes("nab-j") == {"nab-j": True}
     assert flat(codes, 7, rate, bits).passes("nab-j") == {"nab-j": target < 0.2}
 
@@ -318,7 +318,7 @@ def test_the_second_in_frames(rate: float, start: int) -> None:
 @every_constant_rate
 def test_nab_allows_them_for_two_seconds(rate: float) -> None:
     """Changes of 15 %, nine a second: for a second and a half, then for three seconds."""
-    codes = grey_pair(8, flash.standards()["nab-j"].sdr, 0.15, 0.1)
+    codes = grey_pair(8, flash.available()["nab-j"].sdr, 0.15, 0.1)
     for seconds, passed in ((1.5, True), (3.0, False)):
         index = np.floor(np.arange(int(seconds * rate)) / rate * 9).astype(int) % 2
         clip = np.broadcast_to(np.array(codes, np.uint8)[index][:, None, None], (len(index), 9, 16, 3))

@@ -198,8 +198,8 @@ class RedSteps:
         self.past.append((seconds, *self.past[-1][1:]))
 
     def part(self, points: Points, share: float) -> RedSteps:
-        part = RedSteps(replace(self.change, ratio=self.change.ratio - 0.02, distance=self.change.distance * share), 0.0, self.hdr)
-        part.ramp = self.ramp
+        change = replace(self.change, ratio=self.change.ratio * 0.975, distance=self.change.distance * share)
+        part = RedSteps(change, self.ramp, hdr=False)
         part.last = None if self.last is None else self.last[points]
         for seconds, then, *_ in self.past:
             light = Light(then.red[points], then.green[points], then.blue[points], then.luminance[points])
