@@ -40,9 +40,9 @@ def test_changes_at_two_places_within_20_milliseconds_are_one_flash() -> None:
 
 
 def test_flashes_whose_leading_edges_keep_apart_are_acceptable_in_broadcast() -> None:
-    # Rises 0.34 s apart, falls early in one flash and late in the next: seven changes from 0.30 to 1.04 s.
-    rises, falls = np.array([0.0, 0.34, 0.68, 1.02]), np.array([0.30, 0.38, 0.98, 1.04])
-    times = np.arange(75) / 50
+    # Rises 0.34 s apart, from a dark ground; seven changes from 0.80 to 1.54 s.
+    rises, falls = np.array([0.5, 0.84, 1.18, 1.52]), np.array([0.80, 0.88, 1.48, 1.54])
+    times = np.arange(90) / 50
     states = [[255 * int((rises <= t + 1e-9).sum() > (falls <= t + 1e-9).sum())] for t in times]
     found = sp.flash.analyse((movie(states), times), (*BROADCAST, "iso9241-391"))
     assert {name: verdict.passed for name, verdict in found.verdicts.items()} == {
@@ -50,7 +50,7 @@ def test_flashes_whose_leading_edges_keep_apart_are_acceptable_in_broadcast() ->
         "ofcom": False,
         "iso9241-391": False,
     }
-    times = np.arange(90) / 60
+    times = np.arange(130) / 60
     states = [[255 * int((rises <= t + 1e-9).sum() > (falls <= t + 1e-9).sum())] for t in times]
     found = sp.flash.analyse((movie(states), times), (*BROADCAST, "iso9241-391"))
     assert {name: verdict.passed for name, verdict in found.verdicts.items()} == {
@@ -180,3 +180,14 @@ def test_wrong_use_of_a_stream() -> None:
         sp.flash.Analyser("wcag22")
     with pytest.raises(InputError, match="names none"):
         sp.flash.Analyser(())
+
+
+def test_the_leading_edges_of_dark_flashes_on_a_bright_ground_are_falls() -> None:
+    falls, rises = np.array([0.5, 0.84, 1.18, 1.52]), np.array([0.80, 0.88, 1.48, 1.54])
+    times = np.arange(130) / 60
+    states = [[255 * int((falls <= t + 1e-9).sum() == (rises <= t + 1e-9).sum())] for t in times]
+    assert sp.flash.analyse((movie(states), times), "ofcom").passed
+    # Falls that keep apart are no excuse where rises lead and do not.
+    rises, falls = np.array([0.5, 0.80, 1.10, 1.48]), np.array([0.76, 1.09, 1.46, 1.9])
+    states = [[255 * int((rises <= t + 1e-9).sum() > (falls <= t + 1e-9).sum())] for t in times]
+    assert sp.flash.analyse((movie(states), times), "ofcom").passed is False

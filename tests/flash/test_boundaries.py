@@ -242,6 +242,13 @@ def test_a_saturated_red_has_four_fifths_of_the_light(target: float, rate: float
         assert clip.passes(*names) == all_of(names, target < 0.8)
 
 
+@pytest.mark.parametrize("black", [(0, 0, 0), (1, 0, 0), (3, 0, 0), (0, 0, 3), (2, 1, 1)])
+def test_black_is_black_whatever_a_codec_leaves_in_it(black: tuple[int, int, int]) -> None:
+    """(170, 0, 0) and black: a code or three of noise has a chromaticity, that of red for instance, but no colour."""
+    clip = flat(((170, 0, 0), black), 7, 30.0)
+    assert clip.passes(*STANDARDS) == all_of(STANDARDS, False)
+
+
 @every_constant_rate
 def test_a_transition_is_complete_within_66_milliseconds(rate: float) -> None:
     """Ramps of equal steps from 0 to 0.11: in as many frames as 66 ms hold they count, in one more they do not.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -15,17 +15,17 @@ from sparring.flash import stripes
 from sparring.flash.patterns import Look, Patterns
 from sparring.flash.standards import Pattern
 
-HEIGHT, WIDTH, FINE = 270, 480, 4
+HEIGHT, WIDTH, FINE = 270, 480, 2
 Map = NDArray[np.float32]
 RULE = Pattern()
 
 
-def average(fine: NDArray[np.generic]) -> Map:
+def average(fine: NDArray[np.generic], by: int = FINE) -> Map:
     h, w = fine.shape
-    return fine.reshape(h // FINE, FINE, w // FINE, FINE).mean((1, 3), dtype=np.float32)
+    return fine.reshape(h // by, by, w // by, by).mean((1, 3), dtype=np.float32)
 
 
-Y, X = ((np.mgrid[: HEIGHT * FINE, : WIDTH * FINE].astype(np.float32) + 0.5) / FINE)[:]
+Y, X = (np.mgrid[: HEIGHT * FINE, : WIDTH * FINE].astype(np.float32) + 0.5) / FINE
 
 
 def bars(
@@ -47,23 +47,21 @@ def rings(period: float, turns: int = 0) -> Map:
     return average((np.hypot(x, y) / period + turns * np.arctan2(y, x) / (2 * np.pi)) % 1 < 0.5)
 
 
-def upright(period: float, phase: float = 0, wave: str = "square", low: float = 0, high: float = 1) -> Map:
-    """Upright stripes `phase` periods to the left, quickly."""
-    u = (np.arange(WIDTH * FINE) + 0.5) / FINE / period + phase
+def upright(period: float, phase: float = 0, low: float = 0, high: float = 1, wave: str = "square") -> Map:
+    """Upright stripes `phase` periods to the left, on a map of a quarter of the size: for what moves."""
+    u = (np.arange(WIDTH * 4) + 0.5) / 8 / period + phase
     row = (u % 1 < 0.5) if wave == "square" else 0.5 + 0.5 * np.sin(2 * np.pi * u)
-    return np.tile((low + (high - low) * row).reshape(WIDTH, FINE).mean(1), (HEIGHT, 1)).astype(np.float32)
+    return np.tile((low + (high - low) * row).reshape(-1, 8).mean(1), (HEIGHT // 2, 1)).astype(np.float32)
 
 
 def within(picture: Map, share: float, around: float | Map = 0.5, place: str = "centre") -> Map:
     """The picture over a share of the screen, `around` elsewhere."""
     out = np.array(np.broadcast_to(np.float32(around), picture.shape))
-    h, w = HEIGHT, round(share * WIDTH)
-    if place == "centre":
-        h = round(HEIGHT * share**0.5)
-        w = round(share * HEIGHT * WIDTH / h)
-    if place == "top":
-        h, w = round(share * HEIGHT), WIDTH
-    top, left = ((HEIGHT - h) // 2, (WIDTH - w) // 2) if place == "centre" else (0, 0)
+    height, width = picture.shape
+    h, w = {"left": (1.0, share), "top": (share, 1.0), "centre": (share**0.5, share**0.5)}[place]
+    h = round(h * height)
+    w = round(share * height * width / h)
+    top, left = ((height - h) // 2, (width - w) // 2) if place == "centre" else (0, 0)
     out[top : top + h, left : left + w] = picture[top : top + h, left : left + w]
     return out
 
@@ -82,16 +80,17 @@ def linear(code: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
-def page(size: int, pitch: float, seed: int, ink: int = 0, paper: int = 255) -> Map:
-    """A page of words at 1920 × 1080."""
-    rng = np.random.default_rng(seed)
-    image = Image.new("L", (WIDTH * FINE, HEIGHT * FINE), paper)
+def page(size: int, pitch: float, ink: int, paper: int) -> tuple[Map, Map]:
+    """A page of words at 1920 × 1080: averaged to the map, and single pixels of it."""
+    rng = np.random.default_rng(size)
+    image = Image.new("L", (1920, 1080), paper)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
-    for y in range(40, HEIGHT * FINE - size, int(size * pitch)):
-        words = ["".join(chr(c) for c in rng.integers(97, 123, rng.integers(2, 10))) for _ in range(400)]
-        line = " ".join(words)[: int(WIDTH * FINE / size * rng.choice([1.7, 1.8, 0.6], p=[0.45, 0.45, 0.1]))]
+    for y in range(40, 1080 - size, int(size * pitch)):
+        words = ["".join(chr(c) for c in rng.integers(97, 123, rng.integers(2, 10))) for _ in range(150)]
+        line = " ".join(words)[: int(1920 / size * rng.choice([1.7, 1.8, 0.6], p=[0.45, 0.45, 0.1]))]
         draw.text((80, y), line, fill=ink, font=font)
-    return average(linear(np.asarray(image)))
+    light = linear(np.asarray(image))
+    return average(light, 4), light[1::4, 2::4].astype(np.float32)
 
 
 def wall(height: int, width: int, mortar: int, spread: float, seed: int = 0) -> Map:
@@ -126,13 +125,8 @@ def play(frames: Iterable[Map], rate: float = 30, rule: Pattern = RULE) -> list[
 
 
 def still(picture: Map) -> Look:
-    """What is said of a picture shown for 0.6 s: by `due`'s own rhythm, which a picture without patterns keeps slow."""
-    patterns = Patterns([RULE])
-    look = Look()
-    for n in range(18):
-        if patterns.due(n / 30):
-            (look,) = patterns.push(picture, n / 30)
-    return look
+    """What is said of a picture shown for two thirds of a second, looked at four times."""
+    return play([picture] * 4, 6)[-1]
 
 
 def hazards(looks: list[Look]) -> list[str]:
@@ -170,9 +164,9 @@ def test_any_fineness_is_a_hazard(period: float, wave: str) -> None:
         ("rings", rings(12), 46),
         ("wide rings", rings(24), 23),
         ("a spiral", rings(14, 2), 39),
-        ("in perspective", average(X / 20 * (1 + 0.3 * (Y / HEIGHT - 0.5)) % 1 < 0.5), 26),
+        ("in perspective", average(X / 20 * (1 + 0.3 * (Y / HEIGHT - 0.5)) % 1 < 0.5), 27.6),
         ("uneven stripes", bars(20, 30, duty=0.25), 0),
-        ("through grain", bars(20, 20, low=0.3, high=0.5) + np.float32(0.03) * np.random.default_rng(0).standard_normal((HEIGHT, WIDTH), np.float32), 0),
+        ("through grain", bars(20, 20, low=0.3, high=0.5) + natural(0, 1, 0.03) - np.float32(0.4), 0),
         ("on a slope of light", bars(20, 20, high=0.25) + np.linspace(0, 0.7, WIDTH, dtype=np.float32), 0),
     ],
 )  # fmt: skip
@@ -188,16 +182,26 @@ def test_other_regular_patterns_are_a_hazard(name: str, picture: Map, pairs: flo
 
 
 @pytest.mark.parametrize("ink", [(0, 255), (255, 0)])
-@pytest.mark.parametrize("size", [20, 26, 34, 44, 58])
+@pytest.mark.parametrize("size", [12, 16, 24, 44])
 def test_text_is_no_pattern(size: int, ink: tuple[int, int]) -> None:
-    for pitch in (1.2, 1.5, 2.0):
-        assert stripes.find(page(size, pitch, size, *ink)) == []
+    for pitch in (1.4, 2.0):
+        luminance, points = page(size, pitch, *ink)
+        assert stripes.find(luminance, points=lambda points=points: points) == []
+
+
+def test_single_points_tell_small_text_from_stripes() -> None:
+    luminance, points = page(14, 2, 0, 255)
+    assert stripes.find(luminance) != []  # averaged, lines of 14 pixels are grey bars
+    assert stripes.find(luminance, points=lambda: points) == []
+    fine = bars(4, 10)
+    ((found,), (again,)) = stripes.find(fine), stripes.find(fine, points=lambda: (bars(4, 10) > 0.5).astype(np.float32))
+    assert found.mask.mean() == again.mask.mean() > 0.99
 
 
 @pytest.mark.parametrize("slope", [0, 0.5, 1, 1.5, 2])
 def test_noise_and_photographs_are_no_pattern(slope: float) -> None:
     for seed in range(4):
-        assert all(found.pairs < 5 and found.mask.mean() < 0.25 for found in stripes.find(natural(slope, seed)))
+        assert all(found.pairs < 5 for found in stripes.find(natural(slope, seed)))
 
 
 def test_walls_foliage_edges_and_slopes_are_no_pattern() -> None:
@@ -231,24 +235,29 @@ def test_walls_foliage_edges_and_slopes_are_no_pattern() -> None:
 @pytest.mark.parametrize("angle", [0, 90])
 @pytest.mark.parametrize("share", [0.45, 1.0])
 def test_five_pairs_are_allowed_and_six_are_not(around: float, angle: int, share: float) -> None:
-    size = WIDTH if angle == 0 else HEIGHT
-    place = "left" if angle == 0 else "top"
-    for pairs, hazard in ((5, False), (6, True)):
-        look = still(within(bars(size * share / pairs, angle), share, around, place))
-        assert look.hazardous is hazard, (pairs, look)
-        assert look.pairs == (pairs if hazard else 0)
+    size, place = (WIDTH, "left") if angle == 0 else (HEIGHT, "top")
+    for pairs in (5, 6, 7):
+        picture = within(bars(size * share / pairs, angle), share, around, place)
+        found = max(stripes.find(picture), key=lambda pattern: pattern.pairs)
+        assert round(found.pairs) == pairs
+    if share == 1:
+        assert [still(bars(size / pairs, angle)).hazardous for pairs in (5, 6)] == [False, True]
 
 
 @pytest.mark.parametrize("place", ["left", "top", "centre"])
-@pytest.mark.parametrize("period", [6, 14, 24])
-def test_stationary_patterns_may_cover_two_fifths(place: str, period: float) -> None:
+@pytest.mark.parametrize("period", [6, 16])
+def test_areas_are_measured_within_two_hundredths(place: str, period: float) -> None:
     pattern, photograph = bars(period, 0 if place != "left" else 90), natural(1, 5)
-    for around in (0.5, photograph):
-        for share, hazard in ((0.38, False), (0.42, True)):
-            look = still(within(pattern, share, around, place))
-            assert look.hazardous is hazard, (share, look.area)
-            assert look.area == pytest.approx(share, abs=0.02)
-            assert look.limit == 0.40
+    for around in (0.0, 0.5, photograph):
+        for share in (0.23, 0.27, 0.38, 0.42):
+            area = np.logical_or.reduce([f.mask for f in stripes.find(within(pattern, share, around, place))]).mean()
+            assert area == pytest.approx(share, abs=0.02)
+
+
+def test_stationary_patterns_may_cover_two_fifths() -> None:
+    for share, hazard in ((0.38, False), (0.42, True)):
+        look = still(within(bars(14, 30), share))
+        assert (look.kind, look.limit, look.hazardous) == ("stationary", 0.40, hazard)
 
 
 @pytest.mark.parametrize("wave", ["square", "sine"])
@@ -262,12 +271,12 @@ def test_levels_have_their_limits(wave: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "hazard"), [(0.45, False), (0.55, True)])
-@pytest.mark.parametrize("rate", [24, 25, 30, 60])
-@pytest.mark.parametrize("onset", [0.0, 1.03, 2.11])
+@pytest.mark.parametrize("rate", [24, 30, 60])
+@pytest.mark.parametrize("onset", [0.0, 1.03])
 def test_half_a_second_is_the_limit(seconds: float, hazard: bool, rate: float, onset: float) -> None:
     """With points of every frame at hand, at `due`'s own rhythm."""
     patterns, found = Patterns([RULE]), []
-    pattern, blank = upright(20), np.full((HEIGHT, WIDTH), 0.2, np.float32)
+    pattern, blank = upright(10), np.full((HEIGHT // 2, WIDTH // 2), 0.2, np.float32)
     for n in range(int(rate * (onset + seconds + 0.5))):
         time = n / rate
         frame = pattern if onset - 1e-9 <= time < onset + seconds - 1e-9 else blank
@@ -282,7 +291,7 @@ def test_half_a_second_is_the_limit(seconds: float, hazard: bool, rate: float, o
 
 def reversing(share: float, rate: float, seconds: float, fps: float = 30, wave: str = "square") -> list[Map]:
     """Contrast that reverses with `rate` whole cycles a second, suddenly or by the sine."""
-    plain = upright(16, low=0.05, high=0.85) - np.float32(0.45)
+    plain = upright(10, low=0.05, high=0.85) - np.float32(0.45)
     frames = []
     for n in range(round(seconds * fps)):
         phase = np.sin(2 * np.pi * rate * (n + 0.5) / fps)
@@ -290,28 +299,28 @@ def reversing(share: float, rate: float, seconds: float, fps: float = 30, wave: 
     return frames
 
 
-@pytest.mark.parametrize("wave", ["square", "sine"])
-@pytest.mark.parametrize("rate", [2, 3, 5, 8])
+@pytest.mark.parametrize(("rate", "wave"), [(2, "square"), (3, "sine"), (5, "square"), (8, "sine"), (8, "square")])
 def test_contrast_reversal_over_a_quarter_is_a_hazard(rate: float, wave: str) -> None:
-    assert hazards(play(reversing(0.23, rate, 1.6, wave=wave))) == []
-    found = play(reversing(0.27, rate, 1.6, wave=wave))
+    assert hazards(play(reversing(0.23, rate, 1.2, wave=wave))) == []
+    found = play(reversing(0.27, rate, 1.2, wave=wave))
     assert set(hazards(found)) == {"changing"}
     assert max(look.area for look in found) == pytest.approx(0.27, abs=0.02)
 
 
 @pytest.mark.parametrize(("seconds", "hazard"), [(0.45, False), (0.55, True)])
 def test_reversal_needs_half_a_second_too(seconds: float, hazard: bool) -> None:
-    blank = np.full((HEIGHT, WIDTH), 0.45, np.float32)
+    blank = np.full((HEIGHT // 2, WIDTH // 2), 0.45, np.float32)
     found = play([blank] * 5 + reversing(0.35, 5, seconds, 60) + [blank] * 20, 60)
     assert bool(hazards(found)) is hazard
 
 
-@pytest.mark.parametrize("speed", [0.5, 1, 3, 7, 11, 14.0, -6])
-@pytest.mark.parametrize("wave", ["square", "sine"])
+@pytest.mark.parametrize(
+    ("speed", "wave"), [(0.5, "square"), (1, "sine"), (3, "square"), (-6, "square"), (11, "sine"), (14.5, "square")]
+)
 def test_drift_in_one_direction_is_exempt(speed: float, wave: str) -> None:
-    """Periods a second at 30 frames a second: at 14 the stripes are 0.47 of a period on at each frame."""
-    found = play(upright(20, speed * n / 30, wave) for n in range(45))
-    if abs(speed) < 13.5:
+    """Periods a second at 30 frames a second: at 14.5 the stripes are 0.48 of a period on at each frame."""
+    found = play(upright(10, speed * n / 30, wave=wave) for n in range(26))
+    if abs(speed) < 14:
         assert hazards(found) == []
         assert found[-1].kind == "flowing"
         assert (found[-1].area, found[-1].pairs) == (0, 24)
@@ -321,44 +330,44 @@ def test_drift_in_one_direction_is_exempt(speed: float, wave: str) -> None:
 
 
 def test_drift_of_checks_and_rings_is_exempt() -> None:
-    grid = checks(12)
-    assert hazards(play(np.roll(grid, (n, -n), (0, 1)) for n in range(40))) == []  # along one of its two frequencies
-    assert hazards(play(rings(16 + 0 * n) if n < 0 else outward(16, 2 * n / 30) for n in range(30))) == []
-
-
-def outward(period: float, phase: float) -> Map:
-    return average((np.hypot(Y - HEIGHT / 2, X - WIDTH / 2) / period - phase) % 1 < 0.5)
+    grid = checks(10)[:135, :240]
+    for way in ((1, -1), (1, 0)):  # the first lies along one of its two frequencies, which do not see it
+        assert hazards(play(np.roll(grid, (way[0] * n, way[1] * n), (0, 1)) for n in range(30))) == []
+    y, x = np.mgrid[:135, :240] - np.array([67, 120])[:, None, None]
+    found = play((0.5 + 0.5 * np.sin(2 * np.pi * (np.hypot(y, x) / 9 - n / 12))).astype(np.float32) for n in range(30))
+    assert hazards(found) == []
+    assert found[-1].kind == "flowing"
 
 
 def test_a_pan_that_starts_and_stops_keeps_one_direction() -> None:
     where = np.concatenate([np.zeros(12), np.arange(20) * 0.1, np.full(13, 1.9)])
-    found = play(within(upright(20, u), 0.35) for u in where)
+    found = play(within(upright(10, u), 0.35) for u in where)
     assert hazards(found) == []
     assert "changing" not in [look.kind for look in found]
 
 
-@pytest.mark.parametrize("rate", [1, 2, 4])
-@pytest.mark.parametrize("reach", [0.25, 1.5])
+@pytest.mark.parametrize(("rate", "reach"), [(1, 0.4), (1, 1.5), (2, 1.0), (4, 0.4)])
 def test_oscillation_over_a_quarter_is_a_hazard(rate: float, reach: float) -> None:
     """A drift to and fro over `reach` periods, `rate` times a second."""
-    where = [reach / 2 * np.sin(2 * np.pi * rate * n / 60) for n in range(132)]
+    where = [reach / 2 * np.sin(2 * np.pi * rate * n / 30) for n in range(45)]
     assert all(abs(b - a) < 0.4 for a, b in pairwise(where))
-    assert set(hazards(play((within(upright(20, u), 0.27) for u in where), 60))) == {"changing"}
-    assert hazards(play((within(upright(20, u), 0.23) for u in where), 60)) == []
+    assert set(hazards(play(within(upright(10, u), 0.27) for u in where))) == {"changing"}
+    assert hazards(play(within(upright(10, u), 0.23) for u in where)) == []
 
 
 @pytest.mark.parametrize("other", ["grey", "turned"])
 def test_flashing_patterns_over_a_quarter_are_a_hazard(other: str) -> None:
-    one = upright(16)
-    two = np.full_like(one, 0.5) if other == "grey" else bars(16, 90)
+    one = upright(10)
+    two = np.full_like(one, 0.5) if other == "grey" else bars(10, 90)[:135, :240]
     for share, hazard in ((0.23, set()), (0.27, {"changing"})):
         found = play(within(one if n // 4 % 2 == 0 else two, share) for n in range(40))
         assert set(hazards(found)) == hazard, share
 
 
 def test_cuts_between_patterns_are_no_flashes() -> None:
-    shots = [within(upright(20), 0.3), natural(1, 1), within(bars(14, 60), 0.3), natural(1, 2)]
-    assert hazards(play(shots[n // 18] for n in range(72))) == []
+    a, b, c, d = (picture[:135, :240] for picture in (bars(10), natural(1, 1), bars(12, 60), natural(1, 2)))
+    shots = [within(a, 0.3), b, within(c, 0.3), d, within(a, 0.3), within(c, 0.3)]
+    assert hazards(play((shots[n // 9] for n in range(54)), 15)) == []
 
 
 # The class
@@ -367,9 +376,9 @@ def test_cuts_between_patterns_are_no_flashes() -> None:
 def test_rules_share_one_look_and_keep_their_own_limits() -> None:
     rules = [Pattern(), Pattern(stationary=0.2), Pattern(pairs=40), Pattern(light=0.9)]
     patterns = Patterns(rules)
-    looks = [patterns.push(within(upright(20, high=0.7), 0.3), n / 30) for n in range(20)][-1]
+    looks = [patterns.push(within(upright(10, high=0.7), 0.3), n / 30) for n in range(20)][-1]
     assert [look.hazardous for look in looks] == [False, True, False, False]
-    assert [look.pairs for look in looks][:2] == [14, 14] or looks[0].pairs == looks[1].pairs
+    assert [look.pairs for look in looks[:2]] == [13, 13]
     assert looks[2].kind is None
     assert looks[3].kind is None
 
@@ -383,9 +392,9 @@ def test_looks_are_rare_until_something_is_like_a_pattern() -> None:
                 patterns.push(picture, n / rate)
         return count
 
-    assert asked(natural(1, 0), 24) <= 17
-    assert asked(upright(20), 24) == 48
-    assert 96 <= asked(upright(20), 240) <= 132
+    assert asked(natural(1, 0)[:135, :240], 24) <= 17
+    assert asked(upright(10), 24) == 48
+    assert 96 <= asked(upright(10), 240) <= 132
 
 
 def test_a_map_of_another_shape_is_refused() -> None:

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from sparring.flash.analyser import Analyser as Analyser
     from sparring.flash.analysis import analyse as analyse
     from sparring.flash.colour import Colour as Colour
+    from sparring.flash.mitigation.clip import Mitigation as Mitigation
+    from sparring.flash.mitigation.clip import mitigate as mitigate
+    from sparring.flash.mitigation.limiter import Limiter as Limiter
 
 _HOMES = {
     "Analyser": "sparring.flash.analyser",
     "Colour": "sparring.flash.colour",
+    "Limiter": "sparring.flash.mitigation.limiter",
+    "Mitigation": "sparring.flash.mitigation.clip",
     "analyse": "sparring.flash.analysis",
+    "mitigate": "sparring.flash.mitigation.clip",
 }
 
 __all__ = ["Standard", "available", *_HOMES]

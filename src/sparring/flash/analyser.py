@@ -19,7 +19,9 @@ from sparring.errors import InputError
 from sparring.flash.areas import Extent
 from sparring.flash.colour import Codes, Sdr, luminance
 from sparring.flash.counting import Counter, Gate, Tally
-from sparring.flash.incidents import Watch
+from sparring.flash.incidents import PatternWatch, Watch
+from sparring.flash.maps import luminance_map
+from sparring.flash.patterns import Patterns
 from sparring.flash.reading import Picture, picture_of
 from sparring.flash.records import Analysis, Series, Verdict, Violation
 from sparring.flash.sampling import POINTS, Grid, Taker, grid
@@ -74,6 +76,7 @@ class Patch:
         self.taker = Taker(points.rows[part], points.columns[part])
         self.sensors = sensors
         self.codes: list[Codes] = []
+        self.luminance: NDArray[np.float32]
         self.brightest: NDArray[np.float32] | None = None
 
     def push(self, picture: Picture) -> list[Sides]:
@@ -85,8 +88,10 @@ class Patch:
                 sensor.detector.still(picture.seconds)
             return []
         light = self.lit(picture, codes)
-        bright = next(iter(light.values())).luminance
-        self.brightest = bright.copy() if self.brightest is None else np.maximum(self.brightest, bright)
+        self.luminance = next(iter(light.values())).luminance
+        if self.brightest is None:
+            self.brightest = self.luminance.copy()
+        np.maximum(self.brightest, self.luminance, out=self.brightest)
         found = []
         for sensor in self.sensors:
             up, down = sensor.detector.find(light[sensor.sdr], picture.seconds)
@@ -117,9 +122,8 @@ class Analyser:
 
     `standard`: a name, a `Standard`, or several. `points` are looked at in each picture, one in each cell of a grid
     (57,600: shares of area are then good to a hundredth of the screen or better); None looks at every pixel. Smaller
-    pictures are looked at whole. `aspect`: width to height of the picture as it is shown, where pixels are not square.
-    `slacks` scale the limits of area; verdicts follow the first. `series=False` keeps no row per frame, for sources
-    that never end.
+    pictures are looked at whole. `slacks` scale the limits of area; verdicts follow the first. `series=False` keeps
+    no row per frame, for sources that never end.
     """
 
     def __init__(
@@ -127,12 +131,11 @@ class Analyser:
         standard: str | Standard | Iterable[str | Standard] = "wcag2.2",
         *,
         points: int | None = POINTS,
-        aspect: float | None = None,
         slacks: tuple[float, ...] = (1.0,),
         series: bool = True,
     ) -> None:
         self.standards = named(standard)
-        self.points, self.aspect, self.slacks, self.series = points, aspect, slacks, series
+        self.points, self.slacks, self.series = points, slacks, series
         self.frames = 0
         self.first = self.last = float("nan")
         self.grid: Grid | None = None
@@ -142,6 +145,8 @@ class Analyser:
         self.gates: dict[tuple[int, int], Gate] = {}
         self.counters: dict[Counted, list[Counter]] = {}
         self.rules: list[tuple[Counted, list[Watch]]] = []
+        self.shapes: list[PatternWatch] = []
+        self.patterns: Patterns | None = None
         self.times = array("d")
         self.rows: dict[str, _Row] = defaultdict(_Row)
         self.margins: dict[str, float] = {}
@@ -164,11 +169,12 @@ class Analyser:
             )
         found = [sides for patch in self.patches if (sides := patch.push(picture))]
         self._count([_joined(sides) for sides in zip(*found, strict=True)], picture.seconds)
+        self._compare(picture)
         self.frames += 1
         self.last = picture.seconds
         return Moment(
             picture.seconds,
-            not any(watches[0].violated and not watches[0].rule.advisory for _, watches in self.rules),
+            not any(watch.violated and not watch.rule.advisory for watch in self._watches),
             dict(self.margins),
         )
 
@@ -178,7 +184,7 @@ class Analyser:
         """The result so far; `lasts` is how long the last picture is shown. Raises InputError where there was none."""
         if self.grid is None:
             raise InputError("no frame was pushed; an analysis needs at least one")
-        found = [violation for _, watches in self.rules for violation in watches[0].violations()]
+        found = [violation for watch in self._watches for violation in watch.violations()]
         return concluded(
             self.standards,
             found,
@@ -196,11 +202,14 @@ class Analyser:
             notes=(*notes, *self._bars()),
         )
 
+    @property
+    def _watches(self) -> list[Watch | PatternWatch]:
+        """Those that verdicts follow."""
+        return [*(watches[0] for _, watches in self.rules), *self.shapes]
+
     def _begin(self, picture: Picture) -> None:
         self.first = picture.seconds
         self.grid = points = grid(picture.size, self.points)
-        width, height = picture.size
-        pixel = self.aspect * height / width if self.aspect else 1.0
         if points.exact:  # nothing is estimated
             self.slacks = (1.0,)
         definitions: list[Definition] = []
@@ -210,7 +219,7 @@ class Analyser:
                 seen = _number(Definition(rule.change, standard.ramp, standard.sync, standard.sdr), definitions)
                 gate = seen, _number(rule.area, areas)
                 if gate not in self.gates:
-                    extent = Extent(rule.area, points, pixel)
+                    extent = Extent(rule.area, points, picture.aspect)
                     self.gates[gate] = Gate(extent, standard.sync, self.slacks, len(points))
                 counter = (*gate, rule.window, rule.gap)
                 if counter not in self.counters:
@@ -219,6 +228,8 @@ class Analyser:
                         for slack in self.slacks
                     ]
                 self.rules.append((counter, [Watch(standard, rule, points) for _ in self.slacks]))
+            self.shapes += [PatternWatch(standard, rule, picture.size) for rule in standard.patterns]
+        self.patterns = Patterns([watch.rule for watch in self.shapes]) if self.shapes else None
         for part in points.patches():
             sensors = [Sensor(one.sdr, detector(one.change, one.ramp, picture.colour.hdr)) for one in definitions]
             self.patches.append(Patch(part, points, sensors))
@@ -237,18 +248,27 @@ class Analyser:
             for track, watch in enumerate(watches):
                 level = self.counters[key][track].level(watch.rule.transitions)
                 watch.push(seconds, level, counted[key][track])
-                if track == 0:
-                    self._note(watch, level.count, level.area)
+            self._note(watches[0])
 
-    def _note(self, watch: Watch, count: int, area: float) -> None:
-        allowed = watch.rule.transitions
-        margin = 1 - count / (allowed + 1) if count <= allowed else 1 - area / watch.rule.area.share
-        self.margins[watch.key] = margin
+    def _compare(self, picture: Picture) -> None:
+        """Regular patterns: shapes are looked for on a small map, a few times a second while there are none."""
+        if self.patterns is None:
+            return
+        points = np.concatenate([patch.luminance[:: len(self.patches)] for patch in self.patches])
+        if self.patterns.due(picture.seconds, points):
+            seen = luminance_map(picture)
+            for watch, look in zip(self.shapes, self.patterns.push(seen, picture.seconds), strict=True):
+                watch.push(picture.seconds, look, seen.shape)
+        for watch in self.shapes:
+            self._note(watch)
+
+    def _note(self, watch: Watch | PatternWatch) -> None:
+        count, area, self.margins[watch.key] = watch.now
         if self.series:
             row = self.rows[watch.key]
             row.count.append(count)
             row.area.append(area)
-            row.margin.append(margin)
+            row.margin.append(self.margins[watch.key])
 
     def _bars(self) -> tuple[str, ...]:
         """A note where the picture never leaves black at its edges: areas are shares of all that is displayed."""

@@ -59,17 +59,13 @@ def analyse(
     standards = named(standard)
     clip = opened(source, colour)
     points = None if exact else POINTS
-    first = Analyser(standards, points=points, aspect=_aspect(clip), slacks=(1 - SLACK, 1 + SLACK))
+    first = Analyser(standards, points=points, slacks=(1 - SLACK, 1 + SLACK))
     for picture in _looped(clip, progress, "looking"):
         first.push(picture)
     notes, lasts = clip.notes, 1 / clip.rate if clip.rate else 0.0
     analysis = first.finish(clip.name, clip.problem, notes, lasts)
     close = _undecided(first)
     return _decided(analysis, standards, close, _exactly(clip, standards, close, progress)) if close else analysis
-
-
-def _aspect(clip: Clip) -> float:
-    return clip.size[0] / clip.size[1] * float(clip.sample_aspect)
 
 
 def _looped(clip: Clip, progress: Progress | None, what: str) -> Iterator[Picture]:
@@ -117,7 +113,7 @@ def _exactly(
             break
         if picture.seconds >= min(one.span[0] for one in stretches[0]):
             if analyser is None:
-                analyser = Analyser(_concerned(standards, stretches[0]), points=None, aspect=_aspect(clip))
+                analyser = Analyser(_concerned(standards, stretches[0]), points=None)
             analyser.push(picture)
     return [*found, analyser.finish()] if analyser is not None else found
 

@@ -43,7 +43,9 @@ class Tally:
         self.count: NDArray[np.int16] = np.zeros(points, np.int16)
         self.direction: NDArray[np.int8] = np.zeros(points, np.int8)
         self.history: deque[Kept] = deque()
-        # For flashes that keep a distance: when each point last went each way, and how many came sooner than allowed.
+        # For flashes that keep a distance: when each point last went each way, how many came sooner than allowed, and
+        # which way its leading edges go: that of the first transition after a quiet second.
+        self.leads = np.zeros(points, np.int8) if gap else None
         self.last = np.full((2, points), -np.inf) if gap else None
         self.near = np.zeros((2, points), np.int16) if gap else None
 
@@ -66,6 +68,9 @@ class Tally:
         self.now = seconds
         if new is None:
             return False
+        if self.leads is not None:
+            for side, sign in zip(new.sides, _SIGNS, strict=True):
+                self.leads[side[self.direction[side] == 0]] = sign
         for side, sign in enumerate(_SIGNS):
             self.direction[new.sides[side]] = sign
             if self.last is not None and self.near is not None:
@@ -84,7 +89,7 @@ class Tally:
         near = [NONE, NONE]
         if self.last is not None:
             apart = self._apart(seconds - self.now)
-            near = [side[seconds - last[side] < apart - TICK] for side, last in zip(sides, self.last, strict=True)]
+            near = [side[seconds - last[side] < apart - _FRAME] for side, last in zip(sides, self.last, strict=True)]
         return Kept(seconds, points, len(sides[0]), (near[0], near[1]))
 
     def _apart(self, since: float) -> float:
@@ -98,11 +103,12 @@ class Tally:
         many = self.count > transitions
         if new is not None:
             many[new.points] = self.count[new.points] >= transitions
-        if self.near is not None:  # acceptable where the flashes keep apart, by their rises or by their falls
-            close = [near > 0 for near in self.near]
-            for side in (0, 1) if new is not None else ():
-                close[side][new.near[side]] = True
-            many &= close[0] & close[1]
+        if self.near is not None:  # flashes are acceptable where their leading edges keep apart
+            close = self.near > 0
+            if new is not None:
+                for side in (0, 1):
+                    close[side][new.near[side]] = True
+            many &= np.where(self.leads == 1, close[0], close[1])
         return np.flatnonzero(many)
 
     def since(self, points: Points) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sparring.flash.counting import Level
+from sparring.flash.patterns import Look
 from sparring.flash.records import Box, Violation
 from sparring.flash.sampling import Grid
-from sparring.flash.standards import Flash, Standard
+from sparring.flash.standards import Flash, Pattern, Standard
 from sparring.flash.transitions import TICK
 
 _BOXES = 8  # more places than this are told as one
@@ -27,7 +28,6 @@ class Incident:
     area: float
     count: int
     mask: NDArray[np.bool_]
-    emitted: bool = False
 
 
 class Watch:
@@ -37,12 +37,17 @@ class Watch:
         self.standard, self.rule, self.grid = standard, rule, grid
         self.found: list[Incident] = []
         self.open = False
+        self.now = (0, 0.0, 1.0)  # count, area and margin of the last picture
 
     @property
     def key(self) -> str:
         return f"{self.standard.name}: {self.rule.name}"
 
     def push(self, seconds: float, level: Level, counted: bool) -> None:
+        allowed = self.rule.transitions
+        few = level.count <= allowed
+        margin = 1 - level.count / (allowed + 1) if few else 1 - level.area / self.rule.area.share
+        self.now = level.count, level.area, margin
         if not len(level.points):
             self.open = False
             return
@@ -79,6 +84,55 @@ class Watch:
             )
             for one in self.violated
         ]
+
+
+class PatternWatch:
+    """Joins what one rule says of patterns at each look into incidents."""
+
+    def __init__(self, standard: Standard, rule: Pattern, size: tuple[int, int]) -> None:
+        self.standard, self.rule, self.size = standard, rule, size
+        self.found: list[Violation] = []
+        self.open = False
+        self.now = (0, 0.0, 1.0)  # pairs, area and margin at the last look
+
+    @property
+    def key(self) -> str:
+        return f"{self.standard.name}: {self.rule.name}"
+
+    @property
+    def violated(self) -> list[Violation]:
+        return self.found
+
+    def push(self, seconds: float, look: Look, cells: tuple[int, int]) -> None:
+        """`cells`: rows and columns of the map that was looked at."""
+        margin = 1 - look.area / look.limit
+        self.now = look.pairs, look.area, margin if look.hazardous else max(0.0, margin)
+        if look.hazardous and look.since is not None:
+            high, wide = self.size[1] / cells[0], self.size[0] / cells[1]
+            places = tuple(
+                (int(box[0] * wide), int(box[1] * high), int(-(-box[2] * wide // 1)), int(-(-box[3] * high // 1)))
+                for box in look.boxes
+            )
+            seen = Violation(
+                standard=self.standard.name,
+                rule=self.rule.name,
+                start=look.since,
+                end=seconds,
+                area=look.area,
+                count=look.pairs,
+                margin=margin,
+                boxes=places,
+                clause=self.rule.clause,
+                advisory=self.rule.advisory,
+            )
+            if self.open:
+                worst = min(self.found.pop(), seen, key=lambda one: one.margin)
+                seen = replace(worst, start=min(worst.start, seen.start), end=seconds)
+            self.found.append(seen)
+        self.open = look.hazardous
+
+    def violations(self) -> list[Violation]:
+        return self.found
 
 
 def boxes(mask: NDArray[np.bool_], grid: Grid) -> tuple[Box, ...]:

@@ -81,7 +81,7 @@ _PHRASES: dict[tuple[type, str], tuple[str, Any]] = {
     (Luminance, "michelson"): ("a darker state above that", lambda p, v: _MICHELSON[v]),
     (Red, "ratio"): ("saturated red from R / (R + G + B)", lambda p, v: f"{v:g}, linear light"),
     (Red, "distance"): ("change in CIE 1976 u'v'", lambda p, v: f"more than {v:g}" if p.strict else f"{v:g} or more"),
-    (Red, "floor"): ("no colour below a linear red of", lambda p, v: f"{v:g}"),
+    (Red, "floor"): ("no colour up to a linear light of", lambda p, v: f"{v:g}"),
     (Screen, "share"): ("share of the screen", _beyond),
     (Window, "share"): ("share of any window", _beyond),
     (Window, "width"): ("width of the window", lambda p, v: f"{v:g} CSS pixels" if p.of_frame is None else "see below"),

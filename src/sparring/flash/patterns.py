@@ -75,7 +75,7 @@ class Patterns:
             self._spare = min(4.0, self._spare + 4 * self._frame)
         self._seconds = seconds
         wait = CLOSEST if seconds - self._near <= MEMORY else IDLE
-        due = seconds < self._looked or seconds - self._looked >= wait - 1e-3
+        due = seconds - self._looked >= wait - 1e-3
         if points is not None:
             points = points[:: max(1, len(points) // 4096)]
             if not due and self._spare >= 1 and self._points is not None and points.shape == self._points.shape:
@@ -97,7 +97,7 @@ class Patterns:
         if luminance.ndim != 2 or not min(luminance.shape):
             raise InputError(f"luminance must be a map (h, w), got shape {luminance.shape}: push one frame at a time")
         if seconds < self._looked:
-            self.__init__(self._rules)  # type: ignore[misc]
+            raise InputError(f"seconds went back from {self._looked:g} to {seconds:g}: push frames in the order shown")
         found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW, points)
         self._last = [(t, s) for t, s in self._last if s.mask.shape == _raster(luminance.shape) and seconds - t <= 0.5]
         seen = np.zeros(_raster(luminance.shape), np.bool_)

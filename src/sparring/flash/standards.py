@@ -67,7 +67,7 @@ class Red:
     ratio: float = 0.8  # R / (R + G + B), linear light
     distance: float = 0.2  # in CIE 1976 u'v'
     strict: bool = True  # True: exactly the distance is still allowed
-    floor: float = 0.004  # linear red below which a state is black: there, 8-bit codes say nothing about colour
+    floor: float = 0.004  # linear light up to which a state is black: there, 8-bit codes say nothing about colour
     clause: str = field(default="", compare=False)
 
 

@@ -182,17 +182,17 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float, points: Callable
     y = np.fft.fftfreq(TILE, 1 / TILE).astype(np.float32)[:, None]
     x = np.arange(TILE // 2 + 1, dtype=np.float32)
     frequency = np.hypot(y, x)
-    search = np.where((frequency >= SLOW - 0.5) & (frequency <= FASTEST + 0.5), power, 0)
-    search[layout.pixel[busy].max(axis=1) > 1] *= frequency <= FAST + 0.5
+    bands = np.stack([(frequency >= SLOW - 0.5) & (frequency <= most + 0.5) for most in (FASTEST, FAST)])
+    search = power * bands.astype(np.float32)[(layout.pixel[busy].max(axis=1) > 1).astype(np.intp)]
     first = _peak(power, search)
     likely = np.flatnonzero(first[2].sum(axis=(1, 2)) > 0.5 * DOUBLE * total)  # nothing regular has less in its first
     busy, power, search, total = busy[likely], power[likely], search[likely], total[likely]
-    row, column, near = (item[likely] for item in first)
+    row, column, near = first[0][likely], first[1][likely], first[2][likely]
     maybe = np.zeros(count, np.bool_)
     maybe[busy] = True
     if maybe[layout.nearest].any(axis=0).mean() < SMALLEST:
         return out
-    # What a coarse scale averages away counts too: lines of text would be clean stripes without their letters.
+    # What is averaged away counts too: lines of text would be clean stripes without their letters.
     fine = luminance if points is None else points()
     squares = _pyramid(np.square(luminance) + np.square(fine - luminance))
     detail = _cut([square - level * level for square, level in zip(squares, levels, strict=True)], layout)[busy]
@@ -233,8 +233,8 @@ def _tiles(luminance: Floats, layout: _Layout, contrast: float, points: Callable
     out.waves[keep] = waves[regular] / (TILE * layout.pixel[keep])[:, None]
     # A sine of amplitude a puts (a/2)² · 1024 · Σ window² into its half of the spectrum.
     unit = TILE * TILE * float(np.square(window).sum())
-    both = energy[0] + np.where(second, energy[1], 0)
-    out.swing[keep] = 4 * np.sqrt(both * total / unit)[regular]
+    both = peaks[0][2].sum(axis=(1, 2)) + np.where(second, peaks[1][2].sum(axis=(1, 2)), 0)
+    out.swing[keep] = 4 * np.sqrt(both / unit)[regular]
     if len(keep):
         out.dark[keep], out.light[keep] = _ends(tiles[keep])
         out.range[keep] = np.subtract(*_ends(flat[keep])[::-1])

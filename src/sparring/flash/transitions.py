@@ -183,7 +183,7 @@ class RedSteps:
             points = np.flatnonzero(saturated | was)
             assert self.last is not None  # there is a past
             points = points[self.last[points] <= seconds]
-            (u, v), (u0, v0) = (uv(at.red[points], at.green[points], at.blue[points]) for at in (light, then))
+            (u, v), (u0, v0) = (self._chromaticity(at, points) for at in (light, then))
             distance = np.hypot(u - u0, v - v0)
             far = distance > self.change.distance if self.change.strict else distance >= self.change.distance
             points, u, u0 = points[far], u[far], u0[far]
@@ -192,6 +192,13 @@ class RedSteps:
             entered[points[within]] = True
             left[points[~within]] = True
         return np.flatnonzero(entered), np.flatnonzero(left & ~entered)
+
+    def _chromaticity(self, light: Light, points: Points) -> tuple[Floats, Floats]:
+        channels = [channel[points] for channel in (light.red, light.green, light.blue)]
+        black = np.maximum.reduce(channels) <= self.change.floor  # whatever colour a codec's noise has there
+        for channel in channels:
+            channel[black] = 0
+        return uv(*channels)
 
     def still(self, seconds: float) -> None:
         self._forget(seconds)
