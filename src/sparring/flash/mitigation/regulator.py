@@ -1,4 +1,4 @@
-"""A limiter of transitions: the state machine of the analysis runs on what is shown, and what would break a rule is held.
+"""A limiter of transitions: the analysis runs on what is shown, and what would break a rule is held.
 
 Every picture is first taken as it is. Points whose transitions would be too many are *held*: they go from what they
 showed last towards an aim only as far as is no transition under any definition in use. All others stay bit for bit.
@@ -20,7 +20,7 @@ from sparring.flash.counting import Gate, Kept, Tally
 from sparring.flash.pictures import Picture, Plane
 from sparring.flash.sampling import Grid, Taker, grid
 from sparring.flash.standards import Area, Flash, Luminance, Red, Standard
-from sparring.flash.transitions import NONE, TICK, Detector, Light, Points, detector
+from sparring.flash.transitions import NONE, TICK, Detector, Floats, Light, Points, detector
 
 SHARE = 0.85  # of the difference that makes a transition: held points stay below it, for the encoder's noise
 HALVINGS = 6  # a step is as long as it may be to 1/64 of the way
@@ -30,6 +30,7 @@ CHUNK = 1 << 14  # cells handled together
 Planes: TypeAlias = "list[NDArray[Any]]"
 """Code values (rows, columns) of every plane of a picture as shown."""
 Mask: TypeAlias = "NDArray[np.bool_]"
+Place: TypeAlias = tuple[Points, Points]
 Active: TypeAlias = Callable[[float], bool]
 """Whether a standard is to be kept at a time in seconds."""
 
@@ -102,24 +103,24 @@ class Regulator:
         self.tallies: dict[tuple[tuple[int, Area, float], float, tuple[float, float] | None], Tally] = {}
         self.rules: dict[int, list[_Rule]] = {}  # by the tally that they read
 
-    def push(self, picture: Picture, aim: Callable[[], Planes] | None = None, *, look_on: bool = False) -> Picture:
+    def push(self, picture: Picture, mean: Callable[[], Planes] | None = None, *, look_on: bool = False) -> Picture:
         """The picture that may be shown: the very one given where nothing had to be held.
 
-        Held points move towards `aim` (planes of codes, by default those of the picture). `look_on`: whatever comes.
+        Held points move towards what is given; where the `mean` of what comes next is known (planes of codes), only
+        so far that they stay within half a transition of it. `look_on`: nothing is held.
         """
         if self.shown is None:
             self._begin(picture)
-        given, wanted, held = picture, None, np.zeros(_cells(picture), bool)
+        given, held = picture, np.zeros(_cells(picture), bool)
         looks = [self._look(part, picture) for part in self.parts]
         for attempt in range(0 if look_on or self.shown is None else PATIENCE + 1):
             found = self._joined(looks)
             over = self._excess(found, picture.seconds) if attempt < PATIENCE else self._all(found)
             if not over.any():
                 break
-            wanted = wanted or (aim() if aim is not None else _planes(given))
             fresh = _of_points(over, given) & ~held
             held |= fresh
-            picture = self._hold(picture, wanted, fresh)
+            picture = self._hold(picture, mean() if mean is not None else None, fresh)
             touched = _to_points(fresh, given)
             for number, part in enumerate(self.parts):
                 if touched[part.where].any():
@@ -225,8 +226,8 @@ class Regulator:
                 over[side] = True
         return over
 
-    def _hold(self, picture: Picture, aim: Planes, cells: Mask) -> Picture:
-        """The picture with these cells between what they showed last and the aim, as near to it as may be."""
+    def _hold(self, picture: Picture, mean: Planes | None, cells: Mask) -> Picture:
+        """The picture with these cells between what they showed last and their aim, as near to it as may be."""
         assert self.shown is not None
         planes = [plane.copy() for plane in _planes(picture)]
         before = _planes(self.shown)
@@ -234,17 +235,34 @@ class Regulator:
         for start in range(0, len(rows), CHUNK):
             chunk = slice(start, start + CHUNK)
             places = _places(picture, rows[chunk], columns[chunk])
+            aim = [plane[at].astype(np.float32) for plane, at in zip(planes, places, strict=True)]
+            if mean is not None:
+                aim = self._about(picture, [plane[at] for plane, at in zip(mean, places, strict=True)], aim)
             old = [plane[at].astype(np.float32) for plane, at in zip(before, places, strict=True)]
-            way = [plane[at] - was for plane, at, was in zip(aim, places, old, strict=True)]
-            share = self._share(picture, places, old, way)
-            for plane, at, was, to in zip(planes, places, old, way, strict=True):
-                plane[at] = np.rint(was + share * to).astype(plane.dtype)
+            step = self._step(picture, places, old, aim)
+            for plane, at, codes in zip(planes, places, step, strict=True):
+                plane[at] = codes
         return _picture(planes, picture)
 
-    def _share(self, picture: Picture, places: list[Any], old: list[Any], way: list[Any]) -> NDArray[np.float32]:
-        """How far along the way cells (n,) can go without a transition: 0 is always possible."""
-        luma_rows, luma_columns = places[0]
-        points = (luma_rows * picture.size[0] + luma_columns).ravel()
+    def _about(self, picture: Picture, mean: list[Floats], given: list[Floats]) -> list[Floats]:
+        """From the mean towards what is given, but no farther in luminance than half a transition."""
+        deltas = [one.change.delta for one in self.definitions if isinstance(one.change, Luminance)]
+        if not deltas:
+            return given
+        half = np.float32(SHARE * min(deltas) / 2)
+
+        def level(codes: list[Floats]) -> Floats:
+            whole = [np.rint(np.broadcast_to(one, mean[0].shape)).astype(np.uint16) for one in codes]
+            return luminance(*picture.colour.light(whole, self.definitions[0].sdr))
+
+        middle = level(mean)
+        share = _farthest(lambda share: (np.abs(level(_between(mean, given, share)) - middle) > half).any(axis=0), mean)
+        return _between(mean, given, share)
+
+    def _step(self, picture: Picture, places: list[Place], old: list[Floats], aim: list[Floats]) -> list[Floats]:
+        """Codes of cells (n,) from the old ones towards the aim, as far as is no transition; the old ones never are."""
+        rows, columns = places[0]
+        points = (rows * picture.size[0] + columns).ravel()
         parts = []
         for part in self.parts:
             inside = np.flatnonzero((points >= part.where.start) & (points < part.where.stop))
@@ -252,28 +270,20 @@ class Regulator:
                 local = points[inside] - part.where.start
                 parts.append((inside, [seen.part(local, SHARE) for seen in part.detectors]))
 
-        def moves(share: NDArray[np.float32]) -> Mask:
-            levels = [
-                np.broadcast_to(np.rint(was + share * to), luma_rows.shape).ravel().astype(plane.flat.dtype)
-                for plane, was, to in zip(picture.planes, old, way, strict=True)
+        def moves(share: Floats) -> Mask:
+            codes = [
+                np.broadcast_to(np.rint(one), rows.shape).ravel().astype(np.uint16)
+                for one in _between(old, aim, share)
             ]
             moved = np.zeros(len(points), bool)
             for inside, detectors in parts:
-                light = self._light(picture, [codes[inside] for codes in levels])
+                light = self._light(picture, [one[inside] for one in codes])
                 for one, seen in zip(self.definitions, detectors, strict=True):
                     for side in seen.find(light[one.sdr], picture.seconds):
                         moved[inside[side]] = True
-            out: Mask = moved.reshape(luma_rows.shape).any(axis=0)
-            return out
+            return np.asarray(moved.reshape(rows.shape).any(axis=0))
 
-        most = np.ones(luma_rows.shape[1], np.float32)
-        bad = moves(most)
-        least = np.where(bad, np.float32(0), most)
-        for _ in range(HALVINGS if bad.any() else 0):
-            middle = 0.5 * (least + most)
-            bad = moves(middle)
-            least, most = np.where(bad, least, middle), np.where(bad, middle, most)
-        return least
+        return [np.rint(codes) for codes in _between(old, aim, _farthest(moves, old))]
 
     def _keep(self, looks: list[_Look], seconds: float) -> None:
         for part, look in zip(self.parts, looks, strict=True):
@@ -291,6 +301,22 @@ class Regulator:
             for rule in self.rules[id(tally)]:
                 if rule.flash.lasting:
                     rule.settle(seconds, counted)
+
+
+def _between(start: list[Floats], end: list[Floats], share: Floats) -> list[Floats]:
+    return [one + share * (other - one) for one, other in zip(start, end, strict=True)]
+
+
+def _farthest(too_far: Callable[[Floats], Mask], codes: list[Floats]) -> Floats:
+    """For each cell (n,), the largest share of a way that is not too far: 0 always is not."""
+    most = np.ones(codes[0].shape[-1], np.float32)
+    bad = too_far(most)
+    least = np.where(bad, np.float32(0), most)
+    for _ in range(HALVINGS if bad.any() else 0):
+        middle = (least + most) * np.float32(0.5)
+        bad = too_far(middle)
+        least, most = np.where(bad, least, middle), np.where(bad, middle, most)
+    return least
 
 
 def _planes(picture: Picture) -> Planes:
@@ -319,8 +345,7 @@ def _of_points(points: Mask, picture: Picture) -> Mask:
     (across, down), (rows, columns) = picture.shift, _cells(picture)
     whole = np.zeros((rows << down, columns << across), bool)
     whole[:height, :width] = points.reshape(height, width)
-    out: Mask = whole.reshape(rows, 1 << down, columns, 1 << across).any(axis=(1, 3))
-    return out
+    return np.asarray(whole.reshape(rows, 1 << down, columns, 1 << across).any(axis=(1, 3)))
 
 
 def _to_points(cells: Mask, picture: Picture) -> Mask:
@@ -329,7 +354,7 @@ def _to_points(cells: Mask, picture: Picture) -> Mask:
     return whole[:height, :width].ravel()
 
 
-def _places(picture: Picture, rows: Points, columns: Points) -> list[tuple[Points, Points]]:
+def _places(picture: Picture, rows: Points, columns: Points) -> list[Place]:
     """Where each plane holds cells (n,): (points of a cell, n) in the first plane, (1, n) in the others."""
     width, height = picture.size
     across, down = picture.shift
