@@ -20,7 +20,7 @@ from sparring.flash.areas import Extent
 from sparring.flash.colour import Codes, Sdr, luminance
 from sparring.flash.counting import Counter, Gate, Tally
 from sparring.flash.incidents import PatternWatch, Watch
-from sparring.flash.maps import luminance_map
+from sparring.flash.maps import luminance_map, single_points
 from sparring.flash.patterns import Patterns
 from sparring.flash.reading import Picture, picture_of
 from sparring.flash.records import Analysis, Series, Verdict, Violation
@@ -257,7 +257,8 @@ class Analyser:
         points = np.concatenate([patch.luminance[:: len(self.patches)] for patch in self.patches])
         if self.patterns.due(picture.seconds, points):
             seen = luminance_map(picture)
-            for watch, look in zip(self.shapes, self.patterns.push(seen, picture.seconds), strict=True):
+            looks = self.patterns.push(seen, picture.seconds, lambda: single_points(picture))
+            for watch, look in zip(self.shapes, looks, strict=True):
                 watch.push(picture.seconds, look, seen.shape)
         for watch in self.shapes:
             self._note(watch)

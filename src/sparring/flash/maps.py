@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,36 +14,63 @@ ROWS, COLUMNS = 270, 480  # at most so many cells
 _EACH = 4  # points a cell is averaged over, along each side: all of them at 1920 × 1080
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Square cells of a picture."""
+
+    side: int  # pixels
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, size: tuple[int, int]) -> Cells:
+        width, height = size
+        side = max(1, -(-width // COLUMNS), -(-height // ROWS))
+        return cls(side, max(1, height // side), max(1, width // side))
+
+
 def luminance_map(picture: Picture) -> NDArray[np.float32]:
-    """Relative luminance (rows, columns), float32, of cells that are square in pixels of the picture.
+    """Relative luminance (rows, columns), float32, averaged over cells.
 
     Code values are averaged before they are turned into light, which is exact where a cell is of one colour.
     """
-    width, height = picture.size
-    cell = max(1, -(-width // COLUMNS), -(-height // ROWS))
-    rows, columns = max(1, height // cell), max(1, width // cell)
+    cells = Cells.of(picture.size)
     codes = [
-        _averaged(plane, rows, columns, cell, picture.shift if channel else (0, 0))
-        for channel, plane in enumerate(picture.planes)
+        _averaged(plane, cells, picture.shift if channel else (0, 0)) for channel, plane in enumerate(picture.planes)
     ]
-    return luminance(*picture.colour.light(codes)).reshape(rows, columns)
+    return luminance(*picture.colour.light(codes))
 
 
-def _averaged(plane: Plane, rows: int, columns: int, cell: int, shift: tuple[int, int]) -> NDArray[np.uint16]:
-    """Mean codes of the cells, rounded."""
+def single_points(picture: Picture) -> NDArray[np.float32]:
+    """Relative luminance (rows, columns) of the pixel in the middle of each cell."""
+    cells = Cells.of(picture.size)
+    codes = [
+        _nearest(plane, cells, picture.shift if channel else (0, 0)) for channel, plane in enumerate(picture.planes)
+    ]
+    return luminance(*picture.colour.light(codes))
+
+
+def _nearest(plane: Plane, cells: Cells, shift: tuple[int, int]) -> NDArray[np.uint16]:
+    places = [
+        (np.arange(count) * cells.side + cells.side // 2) >> way
+        for count, way in ((cells.rows, shift[1]), (cells.columns, shift[0]))
+    ]
+    return np.asarray(plane.array()[np.ix_(*places)], np.uint16)
+
+
+def _averaged(plane: Plane, cells: Cells, shift: tuple[int, int]) -> NDArray[np.uint16]:
+    """Mean codes of the cells, rounded; where cells share a value of chroma, the nearest."""
+    side = cells.side
+    if any(side >> way << way != side for way in shift):
+        return _nearest(plane, cells, shift)
     codes = plane.array()
-    points = [cell * (2 * n + 1) // (2 * min(cell, _EACH)) for n in range(min(cell, _EACH))]
+    points = [side * (2 * n + 1) // (2 * min(side, _EACH)) for n in range(min(side, _EACH))]
     down = dict.fromkeys(point >> shift[1] for point in points)
     across = dict.fromkeys(point >> shift[0] for point in points)
-    if any(cell >> way << way != cell for way in shift):  # cells share chroma: the nearest
-        places = [
-            (np.arange(count) * cell + cell // 2) >> way for count, way in ((rows, shift[1]), (columns, shift[0]))
-        ]
-        return np.asarray(codes[np.ix_(*places)], np.uint16)
-    high, wide = cell >> shift[1], cell >> shift[0]
-    total = np.zeros((rows, columns), np.uint32)
+    high, wide = side >> shift[1], side >> shift[0]
+    total = np.zeros((cells.rows, cells.columns), np.uint32)
     for top in down:
         for left in across:
-            total += codes[top : rows * high : high, left : columns * wide : wide]
+            total += codes[top : cells.rows * high : high, left : cells.columns * wide : wide]
     count = len(down) * len(across)
     return ((total + count // 2) // count).astype(np.uint16)

@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 CONTRAST = 0.1  # light minus dark: 20 of 200 cd/m²
 DARK_BELOW = 0.8  # the dark stripes: 160 cd/m²
 IDLE = 0.125  # seconds between looks while there is no pattern
+SEARCH = 0.1  # seconds between searches while there is one, unless the picture changes: others look where it was
 CLOSEST = 1 / 65  # seconds between looks while there is one: every frame up to 60 a second
 MEMORY = 1.0  # seconds a point that lost its pattern is remembered, and the longest pause between two changes
 STILL = np.pi / 4  # phase a pattern at rest may wander: an eighth of a period
@@ -62,6 +63,8 @@ class Patterns:
         self._points: NDArray[np.float32] | None = None
         self._spare = 4.0  # looks out of turn, refilled by four a second
         self._last: list[tuple[float, stripes.Stripes]] = []  # what was found, and when
+        self._searched = -np.inf
+        self._abrupt = False  # much of the picture changed since the last look
 
     def due(self, seconds: float, points: NDArray[np.float32] | None = None) -> bool:
         """Whether a luminance map should be pushed for the frame shown at `seconds`: ask once for every frame.
@@ -78,9 +81,11 @@ class Patterns:
         due = seconds - self._looked >= wait - 1e-3
         if points is not None:
             points = points[:: max(1, len(points) // 4096)]
-            if not due and self._spare >= 1 and self._points is not None and points.shape == self._points.shape:
-                due = bool((np.abs(points - self._points) > 0.4 * CONTRAST).mean() > 0.1)
-                self._spare -= due
+            if self._points is not None and points.shape == self._points.shape:
+                self._abrupt = bool((np.abs(points - self._points) > 0.4 * CONTRAST).mean() > 0.1)
+                if not due and self._abrupt and self._spare >= 1:
+                    due = True
+                    self._spare -= 1
             if due:
                 self._points = points.copy()
         return due
@@ -98,7 +103,9 @@ class Patterns:
             raise InputError(f"luminance must be a map (h, w), got shape {luminance.shape}: push one frame at a time")
         if seconds < self._looked:
             raise InputError(f"seconds went back from {self._looked:g} to {seconds:g}: push frames in the order shown")
-        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW, points)
+        search = not self._last or self._abrupt or seconds - self._searched >= SEARCH - 1e-3
+        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW, points) if search else []
+        self._searched = seconds if search else self._searched
         self._last = [(t, s) for t, s in self._last if s.mask.shape == _raster(luminance.shape) and seconds - t <= 0.5]
         seen = np.zeros(_raster(luminance.shape), np.bool_)
         for pattern in found:
