@@ -25,8 +25,8 @@ class Cells:
     @classmethod
     def of(cls, size: tuple[int, int]) -> Cells:
         width, height = size
-        side = max(1, -(-width // COLUMNS), -(-height // ROWS))
-        return cls(side, max(1, height // side), max(1, width // side))
+        side = min(width, height, max(1, -(-width // COLUMNS), -(-height // ROWS)))
+        return cls(side, height // side, width // side)
 
 
 def luminance_map(picture: Picture) -> NDArray[np.float32]:
