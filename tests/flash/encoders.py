@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _BT709 = 1  # the number of BT.709 in ITU-T H.273, for primaries, transfer and matrix alike
+_RGB = 0  # of no matrix
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,17 @@ class Encoder:
         with av.open(str(path), "w") as container:
             stream = container.add_stream(self.codec, rate=Fraction(fps), options=self.options)
             stream.width, stream.height, stream.pix_fmt = width, height, self.pixels
-            context = stream.codec_context
-            context.color_primaries = context.color_trc = context.colorspace = _BT709
-            context.color_range = ColorRange.MPEG
+            rgb, context = self.pixels == "bgr0", stream.codec_context
+            context.color_primaries = context.color_trc = _BT709
+            context.colorspace = _RGB if rgb else _BT709
+            context.color_range = ColorRange.JPEG if rgb else ColorRange.MPEG
             for number, pixels in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
                     width=width,
                     height=height,
                     format=self.pixels,
-                    dst_colorspace=Colorspace.ITU709,
-                    dst_color_range=ColorRange.MPEG,
+                    dst_colorspace=None if rgb else Colorspace.ITU709,
+                    dst_color_range=None if rgb else ColorRange.MPEG,
                     interpolation="AREA" if self.scale < 1 else "BILINEAR",
                 )
                 frame.pts, frame.time_base = number, 1 / Fraction(fps)
@@ -65,7 +67,8 @@ def _gif(path: Path, frames: NDArray[np.uint8], fps: float) -> Path:
 _FAST = {"preset": "veryfast", "threads": "1"}
 _X265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=1:frame-threads=1"}
 ENCODERS: dict[str, Encoder] = {
-    "FFV1, lossless, Matroska": Encoder("ffv1", ".mkv", "yuv444p"),
+    "FFV1, lossless, Matroska": Encoder("ffv1", ".mkv", "bgr0"),
+    "FFV1, 4:4:4 limited range": Encoder("ffv1", ".mkv", "yuv444p"),
     "H.264 CRF 18": Encoder("libx264", ".mp4", options=_FAST | {"crf": "18"}),
     "H.264 CRF 28": Encoder("libx264", ".mp4", options=_FAST | {"crf": "28"}),
     "VP9": Encoder("libvpx-vp9", ".webm", options={"crf": "31", "b": "0", "deadline": "realtime", "cpu-used": "8"}),

@@ -322,6 +322,14 @@ def test_the_second_in_frames(rate: float, start: int) -> None:
         assert Clip(clip, seconds).passes(*STANDARDS) == all_of(STANDARDS, passed)
 
 
+def test_flashes_keep_apart_by_their_leading_edges_not_by_their_trailing_ones() -> None:
+    """Rises 0.3 s apart, falls 0.36 s: seven changes in 0.98 s on a dark ground, and no isolated flashes."""
+    seconds = np.array([0, 0.5, 0.65, 0.80, 1.01, 1.10, 1.37, 1.48, 1.9])
+    frames = np.zeros((9, 27, 48), np.uint8)
+    frames[[1, 3, 5, 7, 8]] = 255
+    assert Clip(frames, seconds).passes(*STANDARDS) == all_of(STANDARDS, False)
+
+
 @every_constant_rate
 def test_nab_allows_them_for_two_seconds(rate: float) -> None:
     """Changes of 15 %, nine a second: for a second and a half, then for three seconds."""
