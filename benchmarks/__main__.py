@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SCRIPTS = ("step_cost", "linear", "independence", "published", "training_cost", "defenses", "masking", "cifar10")
+SCRIPTS = (
+    "step_cost",
+    "linear",
+    "independence",
+    "published",
+    "autoattack",
+    "training_cost",
+    "defenses",
+    "masking",
+    "cifar10",
+)
 
 
 def main() -> int:

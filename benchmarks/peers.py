@@ -62,16 +62,22 @@ def apgd(peer: str, net: nn.Module, steps: int, eps: float) -> Run:
         Absent: the peer is not there.
     """
     if peer == "AutoAttack":
-        folder = str(find("peers"))
-        sys.path.insert(0, folder)
-        try:
-            base = _module("autoattack.autopgd_base")
-        finally:
-            sys.path.remove(folder)
+        base = _autoattack("autoattack.autopgd_base")
         attack = base.APGDAttack(net, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=0, loss="ce")
         return lambda x, y: attack.perturb(x, y)
     run = _adv_lib().apgd
     return lambda x, y: run(net, x, y, eps, float("inf"), n_iter=steps, loss_function="ce")
+
+
+def autoattack(net: nn.Module, norm: str, eps: float, version: str, batch: int) -> Run:
+    """AutoAttack, all of that version, by the authors' own code; norm is "Linf", "L2" or "L1".
+
+    Raises:
+        Absent: the code is not there.
+    """
+    kind = _autoattack("autoattack").AutoAttack
+    whole = kind(net, norm=norm, eps=eps, version=version, seed=0, device="cpu", verbose=False)
+    return lambda x, y: whole.run_standard_evaluation(x, y, bs=batch)
 
 
 def carlini_wagner_l2(peer: str, net: nn.Module, searches: int, steps: int) -> Run:
@@ -103,6 +109,16 @@ def _art_pgd(net: nn.Module, steps: int, eps: float, step_size: float) -> Run:
         return torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
 
     return run
+
+
+def _autoattack(name: str) -> Any:
+    folder = str(find("peers"))
+    find("peers/autoattack")
+    sys.path.insert(0, folder)
+    try:
+        return _module(name)
+    finally:
+        sys.path.remove(folder)
 
 
 def _adv_lib() -> Any:

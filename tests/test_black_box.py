@@ -14,7 +14,6 @@ import sparring as sp
 from models import Then, linear
 from quick import ATTACKS, FORMS, NORMS, quick
 from reference import to_boundary
-from sparring.attacks.hop_skip_jump.attack import settled
 from sparring.attacks.hop_skip_jump.hopping import anywhere
 from sparring.attacks.square.attack import HALVINGS, RandomSearch
 from sparring.attacks.square.plane import Plane, halves, hill
@@ -22,6 +21,7 @@ from sparring.attacks.square.proposals import CHANCES, Flips, Masses
 from sparring.objectives import margin
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem, pose
+from sparring.searches import settled
 
 WITHOUT = tuple(name for name in ATTACKS if not quick(name).gradients)
 BLIND = pytest.mark.parametrize(("name", "norm"), [form for form in FORMS if form[0] in WITHOUT])
@@ -260,6 +260,7 @@ def test_windows_shrink_as_published() -> None:
         assert search.share(after) == 0.8 / 2**halvings
         assert search.share(after + 1) == 0.8 / 2 ** (halvings + 1)
     assert replace(search, queries=1000).share(51) == search.share(510)
+    assert replace(search, queries=1000, horizon=10_000).share(510) == search.share(510)
     assert Plane(3, 32, 32).window(0.8) == (29, 29)
     assert Plane(3, 32, 32).window(0.8 / 512) == (1, 1)
     assert Plane(1, 1, 100).window(0.3) == (1, 30)  # a flat input: a run of features

@@ -10,7 +10,7 @@ import torch
 
 from reference import Array, double
 from sparring.errors import InputError
-from sparring.objectives import OBJECTIVES, cross_entropy, dlr, get, kl, margin, probability_margin
+from sparring.objectives import OBJECTIVES, cross_entropy, dlr, get, kl, margin, margins, probability_margin
 from sparring.problem import Goal
 
 CLASSES = pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
@@ -64,6 +64,17 @@ def test_margin_is_winner_minus_loser_of_logits_or_of_probabilities(classes: int
     for values, score in [(double(logits), margin), (softmax(double(logits)), probability_margin)]:
         truth = [np.subtract(*contest(row, goal, at)) for at, row in enumerate(values)]
         np.testing.assert_allclose(double(score(logits, goal)), truth, atol=2e-6)
+
+
+@CLASSES
+@WAYS
+def test_margins_are_those_of_every_wrong_class_or_of_the_one_that_counts(classes: int, way: str) -> None:
+    logits, goal = question(classes, way)
+    found = double(margins(logits, goal))
+    for at, row in enumerate(double(logits)):
+        label = int(goal.label[at])
+        truth = np.delete(row, label) - row[label] if way == "untargeted" else [np.subtract(*contest(row, goal, at))]
+        np.testing.assert_allclose(found[at], truth, atol=2e-6)
 
 
 @CLASSES

@@ -18,7 +18,7 @@ from models import linear, relu
 from reference import double, layer
 from sparring.draws import Draws
 from sparring.gradients import FiniteDifferences, Smoothed, Transfer
-from sparring.objectives import cross_entropy, margin
+from sparring.objectives import cross_entropy, margin, margins
 from sparring.oracle import Oracle
 from sparring.problem import Problem, Seen, pose
 from sparring.randomness import looking, normal, uniform
@@ -428,3 +428,43 @@ def test_estimators_check_what_they_are_given(kind: Any, given: dict[str, Any], 
         kind(**given)
     with pytest.raises(sp.InputError, match="give a module"):
         Transfer(lambda x: x)  # type: ignore[arg-type]
+
+
+# --- several scores at once -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("view", "forwards", "backwards"),
+    [
+        ({}, 1, 2),
+        ({"eot": 5}, 5, 10),
+        ({"gradients": FiniteDifferences(samples=400)}, 1 + 2 * 2 * 400, 0),
+        ({"gradients": Smoothed(samples=3)}, 1 + 2 * 3, 2 * 3),
+    ],
+    ids=["own", "eot", "differences", "smoothed"],
+)
+def test_several_scores_have_the_gradients_that_each_has_alone(
+    view: dict[str, Any], forwards: int, backwards: int
+) -> None:
+    x = points(4, 8)
+    model = sp.Model(linear(8, 3), **view)
+    weight, bias = layer(model.net)
+    seen, oracle = asked(model, x, margins)
+    # Of a linear network, for the label 0: class 1 and class 2 against class 0.
+    np.testing.assert_allclose(seen.score, (double(x) @ weight.T + bias)[:, 1:] - (double(x) @ weight.T + bias)[:, :1],
+                               atol=1e-5)  # fmt: skip
+    exact = np.broadcast_to(weight[1:] - weight[0], (4, 2, 8))
+    tolerance = 0.2 if isinstance(view.get("gradients"), FiniteDifferences) else 1e-5
+    np.testing.assert_allclose(seen.gradient, exact, atol=tolerance)
+    assert oracle.forwards.tolist() == [forwards] * 4
+    assert oracle.backwards.tolist() == [backwards] * 4
+
+
+def test_of_several_gradients_each_that_is_zero_counts() -> None:
+    class Half(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x[:, 0] * 0, x[:, 0] * 0, x[:, 1]], dim=1)
+
+    x = points(3, 2)
+    _, oracle = asked(sp.Model(Half()), x, margins)
+    assert oracle.zero_gradients.tolist() == [1, 1, 1]

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sparring import threats as threats
     from sparring.attacks.apgd import APGD as APGD
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.cosine_pgd import CosinePGD as CosinePGD
+    from sparring.attacks.fab import FAB as FAB
     from sparring.attacks.fgsm import FGSM as FGSM
     from sparring.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
     from sparring.attacks.mifgsm import MIFGSM as MIFGSM

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sparring.errors import ModelError, NoGradient
 from sparring.model import Model, mean_logits
+from sparring.nearness import Nearness
 from sparring.problem import Objective, Problem, Seen, check_classes
 from sparring.randomness import looking
 
@@ -33,10 +34,12 @@ class Oracle:
         self.device = device
         self.classes = 0
         self.probabilities = False
+        self.nearness: Nearness | None = None  # kept up to date where somebody set it
         self.recount(rows)
 
-    def recount(self, rows: int) -> None:
-        """Begin new counts for that many rows; what is known of the model stays."""
+    def recount(self, rows: int, model: Model | None = None) -> None:
+        """Begin new counts for that many rows, through another view of the model if given; what is known stays."""
+        self.model = model or self.model
         self.forwards = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self.backwards = torch.zeros_like(self.forwards)
         self.zero_gradients = torch.zeros_like(self.forwards)
@@ -55,12 +58,19 @@ class Oracle:
         with torch.no_grad():
             draws = [self._forward(problem, x) for _ in range(self.model.eot)]
             score = torch.stack([objective(logits, problem.goal) for logits in draws]).mean(0)
-        return Seen(mean_logits(draws), score, torch.zeros_like(x))
+        logits = mean_logits(draws)
+        self._note(problem, logits)
+        return Seen(logits, score, torch.zeros_like(x))
+
+    def _note(self, problem: Problem, logits: Tensor) -> None:
+        if self.nearness is not None:
+            self.nearness = self.nearness.seeing(problem.slot, logits, problem.goal.label)
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
         """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.
 
-        Charges one forward and one backward a row and draw; an estimate charges what it asks for.
+        An objective with several scores, (N, M), has as many gradients (N, M, …) from the same forward pass. Charges
+        one forward and a backward for each score a row and draw; an estimate charges what it asks for.
 
         Raises:
             ModelError: as `logits`; or the input has no gradient, or one that is not finite.
@@ -70,13 +80,16 @@ class Oracle:
         else:
             seen = self.look(problem, x, objective)
             low, high = self.model.bounds
-            asked = Asked(self, problem, objective)
+            asked = [Asked(self, problem, one) for one in _single(objective, seen.score)]
             with looking(problem.draws.at("estimate"), problem.index, problem.slot, self.forwards):
-                estimate = self.model.gradients(x.detach(), high - low, asked)
+                estimates = [self.model.gradients(x.detach(), high - low, one) for one in asked]
+            estimate = estimates[0] if seen.score.ndim == 1 else torch.stack(estimates, dim=1)
             seen = replace(seen, gradient=weight * estimate)
-        largest = seen.gradient.flatten(1).abs().amax(1)
+        largest = seen.gradient.flatten(seen.score.ndim).abs().amax(-1)
         self._finite(problem, largest, "input gradient")
-        self.zero_gradients.index_add_(0, problem.slot, (largest == 0).long() * self.model.eot)  # passes, not means
+        dead = (largest == 0).long().reshape(len(x), -1).sum(1)
+        self.zero_gradients.index_add_(0, problem.slot, dead * self.model.eot)  # passes, not means
+        self._note(problem, seen.logits)
         return seen
 
     def _follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:
@@ -100,10 +113,16 @@ class Oracle:
             score = objective(logits, problem.goal)
             if not score.requires_grad:
                 raise NoGradient(_NO_GRADIENT)
-            (gradient,) = torch.autograd.grad(score, at, grad_outputs=torch.full_like(score, weight), allow_unused=True)
-        if gradient is None:
+            scores = (score,) if score.ndim == 1 else score.unbind(1)
+            gradients: list[Tensor | None] = []
+            for left, one in zip(range(len(scores))[::-1], scores, strict=True):
+                out = torch.full_like(one, weight)
+                gradients += torch.autograd.grad(one, at, out, retain_graph=left > 0, allow_unused=True)
+        found = [gradient for gradient in gradients if gradient is not None]
+        if len(found) < len(gradients):
             raise NoGradient("the logits do not depend on the input: there is no input gradient to follow")
-        self.backwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
+        self.backwards.index_add_(0, problem.slot, torch.full_like(problem.slot, len(scores)))
+        gradient = found[0] if score.ndim == 1 else torch.stack(found, dim=1)
         return Seen(logits.detach(), score.detach(), gradient)
 
     def _forward(self, problem: Problem, x: Tensor) -> Tensor:
@@ -166,6 +185,13 @@ class Asked:
         other.zero_gradients = torch.zeros_like(other.forwards)
         with other.model.quiet():
             return other.gradient(self.problem, x, self.objective).gradient
+
+
+def _single(objective: Objective, score: Tensor) -> list[Objective]:
+    """The objective, or one for each of the several scores it has."""
+    if score.ndim == 1:
+        return [objective]
+    return [lambda logits, goal, at=at: objective(logits, goal)[:, at] for at in range(score.shape[1])]  # type: ignore[misc]
 
 
 def _are_probabilities(logits: Tensor) -> Tensor:

@@ -177,7 +177,10 @@ Objective = Callable[[Tensor, Goal], Tensor]  # (N, K) -> (N,); larger is worse 
 
 @dataclass(frozen=True)
 class Seen(Rows):
-    """What the oracle saw: logits (N, K), score (N,), and the score's gradient by the input (N, …)."""
+    """What the oracle saw: logits (N, K), score (N,), and the score's gradient by the input (N, …).
+
+    Of an objective with M scores a row they are (N, M) and (N, M, …).
+    """
 
     logits: Tensor
     score: Tensor

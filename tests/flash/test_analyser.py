@@ -124,13 +124,13 @@ def test_areas_near_the_limit_are_looked_at_pixel_by_pixel(standard: str, monkey
 def test_one_decode_for_all_says_what_each_says_alone() -> None:
     rng = np.random.default_rng(5)
     seconds = np.cumsum(rng.choice([1 / 60, 1 / 30, 1 / 24], 90))
-    for seed in range(6):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         states = rng.choice(np.array([[0, 0, 0], [255, 0, 0], [120, 120, 120], [255, 255, 255]], np.uint8), (90, 4))
         frames = np.repeat(states[:, None], 9, 1).repeat(4, 2)
+        together = sp.flash.analyse((frames, seconds), tuple(STANDARDS))
         for name in STANDARDS:
             alone = sp.flash.analyse((frames, seconds), name)
-            together = sp.flash.analyse((frames, seconds), tuple(STANDARDS))
             assert together.verdicts[name] == alone.verdicts[name]
 
 
@@ -172,11 +172,11 @@ def test_wrong_use_of_a_stream() -> None:
         analyser.finish()
     frame = np.zeros((9, 16, 3), np.uint8)
     analyser.push(frame, 0.0)
-    with pytest.raises(InputError, match="not after the one before it at 0.000000 s"):
+    with pytest.raises(InputError, match=r"not after the one before it at 0\.000000 s"):
         analyser.push(frame, 0.0)
     with pytest.raises(InputError, match="is 8 × 9 pixels, those before it 16 × 9"):
         analyser.push(frame[:, :8], 0.1)
-    with pytest.raises(InputError, match="Did you mean wcag2.2"):
+    with pytest.raises(InputError, match=r"Did you mean wcag2\.2"):
         sp.flash.Analyser("wcag22")
     with pytest.raises(InputError, match="names none"):
         sp.flash.Analyser(())

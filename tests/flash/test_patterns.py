@@ -228,6 +228,118 @@ def test_walls_foliage_edges_and_slopes_are_no_pattern() -> None:
         assert look.kind is None, (name, look)
 
 
+# Irregular
+
+
+def row_of_bars(rng: np.random.Generator, size: int) -> tuple[Map, NDArray[np.int64]]:
+    """Dark bars a sixtieth of the screen wide, 1 to 5 such widths apart: a row, and the distances from bar to bar."""
+    unit = size // 60
+    starts = unit * np.cumsum(rng.integers(2, 7, 30))
+    share = rng.choice([0.45, 0.6, 1.0])
+    starts = starts[starts < share * size]
+    row = np.ones(size, np.float32)
+    for start in starts:
+        row[start : start + unit] = 0
+    return row, np.diff(starts) // unit
+
+
+def counted(picture: Map) -> float:
+    """Share of the screen in patterns of more than five pairs."""
+    masks = [found.mask for found in stripes.find(picture) if round(found.pairs) > 5]
+    return float(np.logical_or.reduce(masks).mean()) if masks else 0.0
+
+
+def evenly(gaps: NDArray[np.int64]) -> bool:
+    """Whether six bars in a row or more are at distances of which none is a quarter more than the one before it."""
+    alike = np.abs(np.diff(np.log(gaps))) <= np.log(1.25) + 1e-9
+    return any(alike[n : n + 4].all() for n in range(len(alike) - 3))
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_bars_at_random_distances_are_no_pattern(upright: bool) -> None:
+    rng, found, irregular = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        row, gaps = row_of_bars(rng, WIDTH if upright else HEIGHT)
+        low, high = ((0.73, 0.85), (0.05, 0.17), (0.0, 0.3), (0.1, 0.7))[rng.integers(4)]
+        picture = np.broadcast_to(low + (high - low) * (row if upright else row[:, None]), (HEIGHT, WIDTH))
+        if not evenly(gaps):
+            irregular += 1
+            found += counted(picture.astype(np.float32)) > 0.25
+    assert irregular > 80
+    assert found == 0
+
+
+def test_seven_bars_of_a_labelled_harmless_clip_are_no_pattern() -> None:
+    row = np.ones(WIDTH, np.float32)
+    for left in (24, 48, 96, 128, 152, 192, 224):
+        row[left : left + 8] = 0
+    for low, high in ((0.73, 0.82), (0.05, 0.155), (0.0, 1.0)):
+        assert counted(np.tile(low + (high - low) * row, (HEIGHT, 1)).astype(np.float32)) == 0
+
+
+def test_random_dots_and_oblongs_are_no_pattern() -> None:
+    rng = np.random.default_rng(1)
+    for n in range(80):
+        side = (5, 10, 15, 30)[n % 4]
+        dots = rng.random((HEIGHT // side, WIDTH // side)) < (0.2, 0.35, 0.5, 0.7)[n // 4 % 4]
+        if n % 3 == 0:  # oblong ones
+            dots = np.repeat(dots[:, ::3], 3, axis=1)[:, : WIDTH // side]
+        picture = 0.05 + 0.6 * np.kron(dots, np.ones((side, side)))
+        assert counted(picture.astype(np.float32)) < 0.25
+
+
+def jittered(period: float, jitter: float, seed: int) -> Map:
+    """Square stripes whose periods deviate by `jitter` (a standard deviation, as a share), at most twice as far."""
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum(period * (1 + jitter * rng.standard_normal(int(1.5 * WIDTH / period) + 20).clip(-2, 2)))
+    x = (np.arange(WIDTH * 8) + 0.5) / 8 + ends[2]
+    place = np.searchsorted(ends, x)
+    row = (x - ends[place - 1]) / (ends[place] - ends[place - 1]) < 0.5
+    return np.tile(0.1 + 0.6 * row.reshape(-1, 8).mean(1), (HEIGHT, 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("period", [5, 9, 14, 24, 36])
+def test_periods_may_vary_by_a_twentieth_but_not_by_three_tenths(period: float) -> None:
+    assert min(counted(jittered(period, 0.05, seed)) for seed in range(5)) > 0.4
+    assert sum(counted(jittered(period, 0.3, seed)) > 0.4 for seed in range(10)) <= 1
+    assert sum(counted(jittered(period, 0.5, seed)) > 0.25 for seed in range(5)) == 0
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        average(X / 20 * (1 + 0.6 * (Y / HEIGHT - 0.5)) % 1 < 0.5),
+        average(np.hypot(X - 240, Y - 135) ** 1.3 / 40 % 1 < 0.5),
+        average((X + 30 * np.sin(Y / 40)) / 18 % 1 < 0.5),
+        average((np.floor(X / 14 * (1 + 0.3 * (Y / HEIGHT - 0.5))) + np.floor(Y / 14)) % 2),
+        average(np.hypot(X - 60, Y - 60) / 16 % 1 < 0.5),
+    ],
+    ids=["a steep perspective", "a lens", "waves", "checks in perspective", "rings around a corner"],
+)
+def test_what_changes_evenly_is_regular(picture: Map) -> None:
+    assert counted(picture) > 0.9
+
+
+# The rhythm
+
+
+@pytest.mark.parametrize("movement", ["rest", "flow", "noise"])
+def test_searches_are_rarer_than_looks(movement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches, find = [], stripes.find
+    monkeypatch.setattr(stripes, "find", lambda *args: searches.append(1) or find(*args))
+    patterns, looks, rng = Patterns([RULE]), 0, np.random.default_rng(0)
+    for n in range(60):
+        frame = upright(10, n / 12 if movement == "flow" else 0)
+        if movement == "noise":
+            frame = rng.random(frame.shape, np.float32)
+        if patterns.due(n / 30, frame[::5, ::5].ravel()):
+            looks += 1
+            found = patterns.push(frame, n / 30)[0]
+    assert len(searches) <= (18 if movement == "noise" else 12)
+    assert looks <= {"rest": 34, "flow": 60, "noise": 18}[movement]
+    assert found.kind == {"rest": "stationary", "flow": "flowing", "noise": None}[movement]
+
+
 # Limits
 
 

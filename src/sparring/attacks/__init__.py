@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sparring.attacks.apgd import APGD as APGD
     from sparring.attacks.attack import Attack as Attack
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.cosine_pgd import CosinePGD as CosinePGD
+    from sparring.attacks.fab import FAB as FAB
     from sparring.attacks.fgsm import FGSM as FGSM
     from sparring.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
     from sparring.attacks.mifgsm import MIFGSM as MIFGSM
@@ -24,7 +26,9 @@ REGISTRY = {
     "pgd": "sparring.attacks.pgd:PGD",
     "mifgsm": "sparring.attacks.mifgsm:MIFGSM",
     "apgd": "sparring.attacks.apgd:APGD",
+    "cosine_pgd": "sparring.attacks.cosine_pgd:CosinePGD",
     "carlini_wagner": "sparring.attacks.carlini_wagner:CarliniWagner",
+    "fab": "sparring.attacks.fab:FAB",
     "square": "sparring.attacks.square:Square",
     "hop_skip_jump": "sparring.attacks.hop_skip_jump:HopSkipJump",
 }

@@ -33,7 +33,7 @@ class Attack:
 
     def __post_init__(self) -> None:
         counts = ("steps", "restarts", "searches", "queries", "tries", "initial_evaluations", "max_evaluations")
-        for name in (*counts, "batch_size"):
+        for name in (*counts, "horizon", "batch_size"):
             value = getattr(self, name, None)
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise InputError(f"{type(self).__name__} has {name}={value!r}; give a whole number of at least 1")
@@ -97,7 +97,7 @@ class Attack:
         if not bounded and not self.minimal:
             raise InputError(
                 f"{attack} has a fixed budget and needs a radius, and {threat!r} has no finite one: write "
-                f"{type(threat).__name__}(radius). For the nearest adversarial example use sp.CarliniWagner()"
+                f"{type(threat).__name__}(radius). For the nearest adversarial example use sp.FAB()"
             )
 
     def _attack(self, model: Model, problem: Problem) -> Outcome:

@@ -12,14 +12,16 @@ from torch import Tensor
 from sparring.attacks.attack import entered, opened
 from sparring.auditing.probe import Evidence, probe
 from sparring.draws import isolated
-from sparring.evaluation.plans import Rung
+from sparring.evaluation.rung import Rung
 from sparring.model import Model
+from sparring.nearness import Nearness
 from sparring.oracle import Oracle
 from sparring.problem import Problem
 from sparring.rows import Rows
 from sparring.solve import verified
 
 ROBUST = -1
+GAIN = 0.01  # of the clean gap: less is what any longer search finds
 CLEAN = 0  # broken by no attack: wrong from the start
 
 
@@ -57,18 +59,29 @@ def climb(model: Model, problem: Problem, rungs: Sequence[Rung], told: Callable[
         oracle = Oracle(model, len(x), x.device)
         problem = replace(problem, slot=torch.arange(len(x), device=x.device))
         problem, found = opened(problem, oracle)
+        assert problem.clean is not None
+        nearness = Nearness.at(problem.clean, problem.goal.label)
         broken_by = broken_by.where(~found.success, CLEAN)
+        closer: dict[str, Tensor] = {}  # by rung, the rows that it brought closer
         counts[0, :, 0] = oracle.forwards
         seconds[:, 0] = (time.perf_counter() - clock) / len(x)
         told("clean", int(found.success.sum()))
         for number, rung in enumerate(rungs, start=1):
-            at = (~found.success).nonzero().squeeze(1)
+            chosen = ~found.success & (nearness.margin >= -rung.within)
+            if rung.gained:
+                chosen &= closer.get(rung.gained, torch.zeros_like(chosen))
+            at = chosen.nonzero().squeeze(1)
             if not len(at):
-                break
+                continue
             clock = time.perf_counter()
             rows = entered(problem.take(at), rung.name)
-            oracle.recount(len(at))
+            if rung.ranked == "closest":
+                rows = replace(rows, clean=nearness.logits[at])
+            oracle.recount(len(at), rung.view(model))
+            oracle.nearness = nearness.take(at)
             tried = verified(rows, oracle, rung.attack.run(rows, oracle))
+            before, nearness = nearness.margin, nearness.put(at, oracle.nearness)
+            closer[rung.name] = nearness.margin > before + GAIN
             counts[:, at, number] = torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
             broken_by = broken_by.index_copy(0, at, torch.where(tried.success, number, ROBUST))
             won = tried.success.nonzero().squeeze(1)

@@ -21,9 +21,10 @@ from sparring.auditing.subject import NAIVE
 from sparring.data import fingerprint, hash_tensors, load
 from sparring.errors import InputError
 from sparring.evaluation.block import Block, climb
-from sparring.evaluation.plans import Rung, ladder
+from sparring.evaluation.plans import ladder
 from sparring.evaluation.result import Result
 from sparring.evaluation.run import Run
+from sparring.evaluation.rung import Rung
 from sparring.loading import weights_fingerprint
 from sparring.model import Model, Network
 from sparring.problem import Threat, pose
@@ -150,7 +151,7 @@ def _header(
             else None,
         },
         "plan": plan if isinstance(plan, str) else "custom",
-        "attacks": [{"name": rung.name, "attack": repr(rung.attack)} for rung in rungs],
+        "attacks": [rung.records() for rung in rungs],
         "seed": seed,
         "block_size": size,
         "data": {"name": name, "examples": len(x), "shape": list(x.shape[1:]), "sha256": fingerprint(x, y)},

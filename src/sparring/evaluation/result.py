@@ -17,7 +17,7 @@ from sparring.auditing.probe import Evidence
 from sparring.auditing.verdict import audited, believed
 from sparring.evaluation.block import CLEAN, ROBUST, Block
 from sparring.evaluation.export import export
-from sparring.evaluation.plans import Rung
+from sparring.evaluation.rung import Rung
 from sparring.files import written
 from sparring.model import Model
 from sparring.problem import Problem
@@ -101,7 +101,8 @@ class Result:
         correct = self.block.broken_by != CLEAN
         evidence = Evidence(*self.block.evidence.unbind(1))
         zeros = (asked > 0) & (dead == asked), blind
-        own = believed(correct, self.robust, *zeros, evidence, self.model.eot > 1, len(self.rungs))
+        averaged = all(rung.view(self.model).eot > 1 for rung in self.rungs)
+        own = believed(correct, self.robust, *zeros, evidence, averaged, len(self.rungs))
         return own if self.audit is None else audited(own, self.audit, correct, self.robust)
 
     @property

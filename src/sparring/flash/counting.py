@@ -71,11 +71,11 @@ class Tally:
         if self.leads is not None:
             for side, sign in zip(new.sides, _SIGNS, strict=True):
                 self.leads[side[self.direction[side] == 0]] = sign
-        for side, sign in enumerate(_SIGNS):
-            self.direction[new.sides[side]] = sign
+        for number, sign in enumerate(_SIGNS):
+            self.direction[new.sides[number]] = sign
             if self.last is not None and self.near is not None:
-                self.last[side][new.sides[side]] = seconds
-                self.near[side][new.near[side]] += 1
+                self.last[number][new.sides[number]] = seconds
+                self.near[number][new.near[number]] += 1
         self.count[new.points] += 1
         self.history.append(new)
         return True
@@ -128,9 +128,13 @@ class Gate:
     def push(self, seconds: float, up: Points, down: Points) -> list[tuple[Points, Points]]:
         """For each slack, the points whose rises, and whose falls, are let pass."""
         passed = self.peek(seconds, up, down)
+        self.note(seconds, up, down)
+        return passed
+
+    def note(self, seconds: float, up: Points, down: Points) -> None:
+        """Remember these for what comes next."""
         if len(up) or len(down):
             self.recent.append((seconds, up, down))
-        return passed
 
     def peek(self, seconds: float, up: Points, down: Points) -> list[tuple[Points, Points]]:
         """What `push` would let pass."""

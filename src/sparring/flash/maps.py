@@ -51,26 +51,38 @@ def single_points(picture: Picture) -> NDArray[np.float32]:
 
 
 def _nearest(plane: Plane, cells: Cells, shift: tuple[int, int]) -> NDArray[np.uint16]:
+    codes = plane.array()
+    if not any(_shared(cells.side, way) for way in shift):
+        across, down = (slice((cells.side // 2) >> way, None, cells.side >> way) for way in shift)
+        return np.asarray(codes[down, across][: cells.rows, : cells.columns], np.uint16)
     places = [
         (np.arange(count) * cells.side + cells.side // 2) >> way
         for count, way in ((cells.rows, shift[1]), (cells.columns, shift[0]))
     ]
-    return np.asarray(plane.array()[np.ix_(*places)], np.uint16)
+    return np.asarray(codes[np.ix_(*places)], np.uint16)
+
+
+def _shared(side: int, way: int) -> bool:
+    """Whether cells share values of a plane."""
+    return side >> way << way != side
 
 
 def _averaged(plane: Plane, cells: Cells, shift: tuple[int, int]) -> NDArray[np.uint16]:
     """Mean codes of the cells, rounded; where cells share a value of chroma, the nearest."""
     side = cells.side
-    if any(side >> way << way != side for way in shift):
+    if any(_shared(side, way) for way in shift):
         return _nearest(plane, cells, shift)
     codes = plane.array()
     points = [side * (2 * n + 1) // (2 * min(side, _EACH)) for n in range(min(side, _EACH))]
     down = dict.fromkeys(point >> shift[1] for point in points)
     across = dict.fromkeys(point >> shift[0] for point in points)
     high, wide = side >> shift[1], side >> shift[0]
-    total = np.zeros((cells.rows, cells.columns), np.uint32)
+    kind = np.uint16 if codes.dtype == np.uint8 else np.uint32
+    rows = np.zeros((cells.rows, cells.columns * wide), kind)  # whole rows first: they lie together
     for top in down:
-        for left in across:
-            total += codes[top : cells.rows * high : high, left : cells.columns * wide : wide]
+        rows += codes[top : cells.rows * high : high, : cells.columns * wide]
+    total = np.zeros((cells.rows, cells.columns), kind)
+    for left in across:
+        total += rows[:, left::wide]
     count = len(down) * len(across)
     return ((total + count // 2) // count).astype(np.uint16)

@@ -8,7 +8,7 @@ pattern is changing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,9 +25,14 @@ Mask = NDArray[np.bool_]
 
 CONTRAST = 0.1  # light minus dark: 20 of 200 cd/m²
 DARK_BELOW = 0.8  # the dark stripes: 160 cd/m²
-IDLE = 0.125  # seconds between looks while there is no pattern
-SEARCH = 0.1  # seconds between searches while there is one, unless the picture changes: others look where it was
+IDLE = 0.125  # seconds between looks while there is no pattern, or one that has long been at rest
+WATCHED = 1 / 6  # and while every frame is watched for what is new
+ASLEEP = 0.5  # and while the picture does not change
+SEARCH = 0.25  # seconds between searches while a pattern is followed, unless it is lost
 CLOSEST = 1 / 65  # seconds between looks while there is one: every frame up to 60 a second
+NEAR = 0.8  # share of a limit under which a pattern need not be followed
+STIRRED, ABRUPT = 0.01, 0.1  # share of points that changed visibly: the picture is not at rest; much of it is new
+SPARE, REFILL = 4.0, 2.0  # looks and searches out of turn: most at once, and how many more a second
 MEMORY = 1.0  # seconds a point that lost its pattern is remembered, and the longest pause between two changes
 STILL = np.pi / 4  # phase a pattern at rest may wander: an eighth of a period
 BIG = 2.0  # a phase step that is a jump unless the last one was alike
@@ -60,34 +65,49 @@ class Patterns:
         self._looked = -np.inf
         self._frame = 0.0
         self._near = -np.inf  # when a candidate was last seen
+        self._stirred = -np.inf  # when the picture or a pattern last changed
         self._points: NDArray[np.float32] | None = None
-        self._spare = 4.0  # looks out of turn, refilled by four a second
+        self._spare = SPARE
+        self._usual = 0.0  # share of the points that changes, from one look to the next
         self._last: list[tuple[float, stripes.Stripes]] = []  # what was found, and when
         self._searched = -np.inf
-        self._abrupt = False  # much of the picture changed since the last look
+        self._least = min((rule.pairs for rule in self._rules), default=0)
+        self._limit = NEAR * min((min(rule.changing, rule.stationary) for rule in self._rules), default=1.0)
+        self._lasting = max((rule.seconds for rule in self._rules), default=0.0) + IDLE
 
     def due(self, seconds: float, points: NDArray[np.float32] | None = None) -> bool:
         """Whether a luminance map should be pushed for the frame shown at `seconds`: ask once for every frame.
 
         True eight times a second while nothing is like a pattern and at every frame (up to 60 a second) while
         something is. `points`: relative luminance of any fixed points of the frame, (N,), a few thousand; with them a
-        pattern is seen at the frame on which it appears, and its duration is exact to a frame, not to 0.125 s.
+        pattern is seen at the frame on which it appears, its duration is exact to a frame, not to 0.125 s, and looks
+        are rarer: six a second while there is no pattern, two while the picture is at rest, eight while a pattern has
+        been at rest for longer than any rule allows.
         """
         if self._seconds is not None and 0 < seconds - self._seconds <= 0.2:
             self._frame = seconds - self._seconds
-            self._spare = min(4.0, self._spare + 4 * self._frame)
+            self._spare = min(SPARE, self._spare + REFILL * self._frame)
         self._seconds = seconds
-        wait = CLOSEST if seconds - self._near <= MEMORY else IDLE
-        due = seconds - self._looked >= wait - 1e-3
-        if points is not None:
-            points = points[:: max(1, len(points) // 4096)]
-            if self._points is not None and points.shape == self._points.shape:
-                self._abrupt = bool((np.abs(points - self._points) > 0.4 * CONTRAST).mean() > 0.1)
-                if not due and self._abrupt and self._spare >= 1:
-                    due = True
-                    self._spare -= 1
-            if due:
-                self._points = points.copy()
+        passed = seconds - self._looked + 1e-3
+        near = bool(self._last) and seconds - self._near <= MEMORY
+        if points is None:
+            return passed >= (CLOSEST if near else IDLE)
+        points = points[:: max(1, len(points) // 4096)]
+        changed = 1.0
+        if self._points is not None and points.shape == self._points.shape:
+            changed = float((np.abs(points - self._points) > 0.4 * CONTRAST).mean())
+        if changed > STIRRED:
+            self._stirred = seconds
+        if near:
+            due = passed >= (CLOSEST if seconds - self._stirred <= self._lasting else IDLE)
+        else:
+            due = passed >= (WATCHED if changed > STIRRED else ASLEEP)
+            if not due and changed > max(ABRUPT, 2 * self._usual) and self._spare >= 1:
+                due = True
+                self._spare -= 1
+        if due:
+            self._points = points.copy()
+            self._usual += 0.3 * (changed - self._usual)
         return due
 
     def push(
@@ -103,35 +123,53 @@ class Patterns:
             raise InputError(f"luminance must be a map (h, w), got shape {luminance.shape}: push one frame at a time")
         if seconds < self._looked:
             raise InputError(f"seconds went back from {self._looked:g} to {seconds:g}: push frames in the order shown")
-        search = not self._last or self._abrupt or seconds - self._searched >= SEARCH - 1e-3
-        found = stripes.find(np.asarray(luminance, np.float32), CONTRAST, DARK_BELOW, points) if search else []
-        self._searched = seconds if search else self._searched
-        self._last = [(t, s) for t, s in self._last if s.mask.shape == _raster(luminance.shape) and seconds - t <= 0.5]
-        seen = np.zeros(_raster(luminance.shape), np.bool_)
-        for pattern in found:
-            seen |= pattern.mask
-        fresh = [(seconds, pattern) for pattern in found]
-        for time, before in self._last:
-            # A pattern at the edge of being found must not seem to flash: is it there when looked for?
-            if (before.mask & seen).sum() < 0.5 * before.mask.sum():
-                still = stripes.again(luminance, before)
-                if still.mask.sum() > 0.5 * before.mask.sum():
-                    found.append(still)
+        luminance = np.asarray(luminance, np.float32)
+        shape = _raster(luminance.shape)
+        self._last = [(t, s) for t, s in self._last if s.mask.shape == shape and seconds - t <= MEMORY / 2]
+        found: list[stripes.Stripes] = []
+        spectrum = stripes.Spectrum(luminance) if self._last else None
+        if spectrum is not None and seconds - self._searched < SEARCH - 1e-3:
+            found = [again for _, before in self._last if (again := _still(spectrum, before)) is not None]
+        if not found and self._search(seconds):
+            found = stripes.find(luminance, CONTRAST, DARK_BELOW, points, self._least, spectrum)
+            fresh = [(seconds, pattern) for pattern in found]
+            seen = np.logical_or.reduce([np.zeros(shape, np.bool_), *(pattern.mask for pattern in found)])
+            for time, before in self._last:
+                # A pattern at the edge of being found must not seem to flash: is it there when looked for?
+                if (before.mask & seen).sum() < 0.5 * before.mask.sum():
                     fresh.append((time, before))
-                    seen |= still.mask
-        self._last = fresh
-        least = min((pairs for pairs, _ in self._tracks), default=0)
-        if any(round(p.pairs) > least and p.mask.mean() > 0.1 for p in found):
+                    again = _still(spectrum, before) if spectrum is not None else None
+                    if again is not None:
+                        found.append(again)
+                        seen |= again.mask
+            self._last = fresh
+        candidates = [pattern.mask for pattern in found if round(pattern.pairs) > self._least]
+        if candidates and np.logical_or.reduce(candidates).mean() > self._limit:
             self._near = seconds
         interval = seconds - self._looked
         self._looked = seconds
         frame = self._frame or (interval if interval <= 0.1 else 0.0)
         for (pairs, light), track in self._tracks.items():
-            track.update([p for p in found if round(p.pairs) > pairs and p.light >= light], seen.shape, seconds)
-        return tuple(
-            self._tracks[rule.pairs, rule.light].look(rule, seconds, seconds + frame, luminance.shape)
-            for rule in self._rules
-        )
+            track.update([p for p in found if round(p.pairs) > pairs and p.light >= light], shape, seconds)
+        looks = {
+            rule: self._tracks[rule.pairs, rule.light].look(rule, seconds, seconds + frame, luminance.shape)
+            for rule in dict.fromkeys(self._rules)
+        }
+        return tuple(looks[rule] for rule in self._rules)
+
+    def _search(self, seconds: float) -> bool:
+        """Whether to search the whole picture now: in turn, or out of turn because what was followed is lost."""
+        if seconds - self._searched < (SEARCH if self._last else CLOSEST) - 1e-3:
+            if self._spare < 1:
+                return False
+            self._spare -= 1
+        self._searched = seconds
+        return True
+
+
+def _still(spectrum: stripes.Spectrum, before: stripes.Stripes) -> stripes.Stripes | None:
+    again = stripes.again(spectrum, before)
+    return again if again.mask.sum() > 0.5 * before.mask.sum() else None
 
 
 def _raster(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -143,7 +181,7 @@ class _Phase:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.signal = np.zeros(shape, np.complex64)
-        self.wave = np.zeros((*shape, 2), np.float32)
+        self.wave = np.zeros((2, *shape), np.float32)
         self.step = np.zeros(shape, np.float32)  # the last that was not nothing
         self.went = np.zeros(shape, np.float32)  # radians since the pattern appeared
         self.anchor = np.zeros(shape, np.float32)  # where it was when it last left its place
@@ -155,27 +193,26 @@ class _Phase:
     ) -> tuple[Mask, NDArray[np.intp]]:
         """Where the frequency followed so far is still there, and which frequency to follow now."""
         best = power.argmax(axis=0)
-        most = np.take_along_axis(power, best[None], axis=0)[0]
-        length = np.hypot(self.wave[..., 0], self.wave[..., 1])
-        near = np.zeros(power.shape, np.bool_)
-        for c, wave in enumerate(waves):
-            apart = np.minimum(_length(self.wave - wave), _length(self.wave + wave))
-            near[c] = apart <= 0.4 * length
-        same = np.where(near, power, 0).argmax(axis=0)
-        there = np.take_along_axis(np.where(near, power, 0), same[None], axis=0)[0] > 0.2 * most
+        most = power.max(axis=0)
+        # |wave ∓ followed| ≤ 0.4 |followed|, squared
+        dot = np.abs(np.tensordot(waves, self.wave, 1))
+        length = np.square(self.wave).sum(axis=0)
+        near = np.where(0.84 * length + np.square(waves).sum(axis=1)[:, None, None] <= 2 * dot, power, 0)
+        same = near.argmax(axis=0)
+        there = near.max(axis=0) > 0.2 * most
         return there & (most > 0), np.where(there, same, best)
 
     def follow(
         self, waves: stripes.Floats, signals: NDArray[np.complex64], chosen: NDArray[np.intp], kept: Mask, on: Mask
     ) -> tuple[Mask, Mask, Mask]:
         """Take the new phases `on` points; those `kept` continue. Where it jumped, turned back and left its place."""
-        wave = waves[chosen]
+        wave = np.ascontiguousarray(waves.T)[:, chosen]
         signal = np.take_along_axis(signals, chosen[None], axis=0)[0]
-        against = kept & ((wave * self.wave).sum(axis=-1) < 0)
-        wave = np.where(against[..., None], -wave, wave)
+        against = kept & (wave[0] * self.wave[0] + wave[1] * self.wave[1] < 0)
+        wave = np.where(against, -wave, wave)
         signal = np.where(against, signal.conj(), signal)
         step = np.where(kept, np.angle(signal * self.signal.conj()), 0).astype(np.float32)
-        alike = np.abs(np.angle(np.exp(1j * (step - self.step)))) < 0.8
+        alike = np.abs((step - self.step + np.pi) % (2 * np.pi) - np.pi) < 0.8
         jumped = kept & (np.abs(step) > BIG) & ~(alike & (np.abs(step) < HALF))
         self.step = np.where(kept & (np.abs(step) > 0.2), step, self.step)
         fresh = on & ~kept
@@ -192,7 +229,7 @@ class _Phase:
         self.way = np.where(turned, -self.way, np.where(set_out, np.sign(ahead), self.way)).astype(np.int8)
         self.turn = np.where(turned | set_out | forth, self.went, self.turn)
         self.signal = np.where(on, signal, self.signal)
-        self.wave = np.where(on[..., None], wave, self.wave)
+        self.wave = np.where(on, wave, self.wave)
         return jumped, turned, left
 
     def rest(self, where: Mask) -> None:
@@ -200,8 +237,9 @@ class _Phase:
         self.turn[where] = self.went[where]
 
 
-def _length(wave: stripes.Floats) -> stripes.Floats:
-    out: stripes.Floats = np.hypot(wave[..., 0], wave[..., 1])
+def _solid(mask: Mask) -> Mask:
+    """Without thin rims: those of a pattern come and go, and are no change."""
+    out: Mask = binary_opening(mask, np.ones((3, 3), np.bool_)) if mask.any() else mask
     return out
 
 
@@ -235,18 +273,16 @@ class _Track:
         signals = np.concatenate([pattern.signals * pattern.mask for pattern in found])
         power = np.square(signals.real) + np.square(signals.imag)
         known = on & (seconds - self.seen <= MEMORY)
-        back = binary_opening(
-            known & ~self.on, np.ones((3, 3), np.bool_)
-        )  # thin rims of the mask come and go: no change
+        back = _solid(known & ~self.on)
 
         same, chosen = self.phases[0].choose(waves, signals, power)
         other = known & ~same
         jumped, turned, left = self.phases[0].follow(waves, signals, chosen, known & same & ~back, on)
         if len(waves) > 1:
-            unit = waves / _length(waves)[:, None]
+            unit = waves / np.hypot(waves[:, 0], waves[:, 1])[:, None]
             crossing = np.abs(unit @ unit.T) < 0.77
             most = np.take_along_axis(power, chosen[None], axis=0)[0]
-            power = np.where(crossing[chosen].transpose(2, 0, 1), power, 0)
+            power = np.where(crossing[:, chosen], power, 0)
             there = on & (power.max(axis=0) > 0.2 * most)
             same, chosen = self.phases[1].choose(waves, signals, power)
             more = self.phases[1].follow(waves, signals, chosen, known & same & there & self.second & ~back, there)
@@ -261,12 +297,14 @@ class _Track:
         self.count[fresh] = 0
         self.last[fresh] = -np.inf
         self._change(fresh, seconds, 1)
-        self._change((back | jumped | binary_opening(other, np.ones((3, 3), np.bool_))) & ~fresh, seconds, 1)
+        self._change((back | jumped | _solid(other)) & ~fresh, seconds, 1)
         self._change(turned & ~jumped, seconds, 2)
         for phase in self.phases:
             phase.rest(on & (seconds - self.rested > MEMORY))
 
     def _change(self, where: Mask, seconds: float, weight: int) -> None:
+        if not where.any():
+            return
         since = seconds - self.last
         follows = where & (since <= self.pause)
         anew = where & ~follows
@@ -292,26 +330,24 @@ class _Track:
         looks = []
         for kind, limit, mask, since in kinds:
             lasting = mask & (since <= long)
-            if lasting.mean() > limit:
-                start = float(np.median(since[lasting]))
-                looks.append(self._look(kind, limit, lasting, shown, size, start))
+            area = float(lasting.mean())
+            if area > limit:
+                look = Look(kind, area, limit, shown, self.pairs, (), float(np.median(since[lasting])), True)
+                looks.append((look, lasting))
             else:
-                looks.append(self._look(kind, limit, mask, shown, size, None))
-        worst = max(looks, key=lambda look: (look.hazardous, look.area / look.limit))
+                looks.append((Look(kind, float(mask.mean()), limit, shown, self.pairs), mask))
+        worst, mask = max(looks, key=lambda one: (one[0].hazardous, one[0].area / one[0].limit))
         if not worst.hazardous and worst.area < 0.5 * shown:
-            flowing = self._look("flowing", 1.0, self.on, shown, size, None)
-            return Look("flowing", 0.0, 1.0, shown, self.pairs, flowing.boxes)
-        return worst
+            worst, mask = Look("flowing", 0.0, 1.0, shown, self.pairs), self.on
+        return replace(worst, boxes=_boxes(mask, size))
 
-    def _look(
-        self, kind: Kind, limit: float, mask: Mask, shown: float, size: tuple[int, ...], since: float | None
-    ) -> Look:
-        area = float(mask.mean())
-        boxes = []
-        marks, _ = label(mask)
-        for down, across in find_objects(marks):
-            box = (across.start, down.start, across.stop, down.stop)
-            if (box[2] - box[0]) * (box[3] - box[1]) >= 0.01 * mask.size:
-                left, top, right, bottom = (stripes.STEP * edge for edge in box)
-                boxes.append((left, top, min(right, size[1]), min(bottom, size[0])))
-        return Look(kind, area, limit, shown, self.pairs, tuple(boxes), since, since is not None)
+
+def _boxes(mask: Mask, size: tuple[int, ...]) -> tuple[Box, ...]:
+    """Around the parts that are not tiny, in map pixels."""
+    boxes = []
+    for down, across in find_objects(label(mask)[0]):
+        box = (across.start, down.start, across.stop, down.stop)
+        if (box[2] - box[0]) * (box[3] - box[1]) >= 0.01 * mask.size:
+            left, top, right, bottom = (stripes.STEP * edge for edge in box)
+            boxes.append((left, top, min(right, size[1]), min(bottom, size[0])))
+    return tuple(boxes)

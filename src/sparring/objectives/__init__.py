@@ -6,7 +6,7 @@ from sparring.errors import InputError, closest
 from sparring.objectives.cross_entropy import cross_entropy
 from sparring.objectives.divergence import divergence, kl
 from sparring.objectives.dlr import dlr
-from sparring.objectives.margin import margin, probability_margin
+from sparring.objectives.margin import margin, margins, probability_margin
 from sparring.problem import Objective
 
 OBJECTIVES: dict[str, Objective] = {
@@ -17,7 +17,7 @@ OBJECTIVES: dict[str, Objective] = {
     "kl": kl,
 }
 
-__all__ = ["OBJECTIVES", "cross_entropy", "divergence", "dlr", "get", "kl", "margin", "probability_margin"]
+__all__ = ["OBJECTIVES", "cross_entropy", "divergence", "dlr", "get", "kl", "margin", "margins", "probability_margin"]
 
 
 def get(objective: str | Objective) -> Objective:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparring.searches.bisection import Bracket
 from sparring.searches.restarts import Attempt, first_success, restarts
+from sparring.searches.settled import settled
 from sparring.searches.targets import targets
 
-__all__ = ["Attempt", "Bracket", "first_success", "restarts", "targets"]
+__all__ = ["Attempt", "Bracket", "first_success", "restarts", "settled", "targets"]

@@ -11,8 +11,8 @@ from sparring.problem import Outcome, Problem
 from sparring.searches.restarts import Attempt, first_success
 
 
-def targets(attempt: Attempt, count: int) -> Attempt:
-    """`attempt` towards each of the `count` classes the clean logits rank highest after the label.
+def targets(attempt: Attempt, count: int, after: int = 0) -> Attempt:
+    """`attempt` towards each of the `count` classes the clean logits rank highest after the label and `after` more.
 
     A row whose adversary already wants one class is attempted once, towards that class.
     """
@@ -33,6 +33,6 @@ def targets(attempt: Attempt, count: int) -> Attempt:
         if problem.goal.targeted:
             return attempt(problem, oracle)
         classes = oracle.classes or count + 1
-        return first_success(map(towards, range(min(count, classes - 1))), problem, oracle)
+        return first_success(map(towards, range(after, min(after + count, classes - 1))), problem, oracle)
 
     return search

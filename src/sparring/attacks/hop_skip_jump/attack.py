@@ -1,35 +1,17 @@
-"""The attack as a value, and the second look at what it found."""
+"""The attack as a value."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
-
-import torch
 
 from sparring.attacks.attack import Attack, fitting
 from sparring.attacks.hop_skip_jump.hopping import Hopping
 from sparring.errors import InputError
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem
-from sparring.rows import column
-from sparring.searches import restarts
+from sparring.searches import restarts, settled
 from sparring.solve import solve
-
-
-def settled(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
-    """`found`, a thousandth farther out where a second look says that the model is right after all.
-
-    The points lie so close to the boundary that another batch shape may round them over it, and then the
-    verification would throw a whole search away.
-    """
-    won = found.success.nonzero().squeeze(1)
-    if not len(won):
-        return found
-    rows, x = problem.take(won), found.x.index_select(0, won)
-    held = rows.goal.reached(oracle.logits(rows, x))
-    farther = rows.region.project(rows.x + 1.001 * (x - rows.x))
-    return replace(found, x=found.x.index_copy(0, won, torch.where(column(held, x), x, farther)))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class RandomSearch:
     p: float
     objective: Objective
     proposal: Proposal
+    horizon: int | None = None
 
     def start(self, problem: Problem) -> Standing:
         return Standing(problem.x, problem.x.new_full((len(problem.x),), -torch.inf), self._chances(problem, 0))
@@ -69,7 +70,7 @@ class RandomSearch:
 
     def share(self, look: int) -> float:
         """The share of the image that a window covers."""
-        return self.p * 0.5 ** sum(look * 10_000 > after * self.queries for after in HALVINGS)
+        return self.p * 0.5 ** sum(look * 10_000 > after * (self.horizon or self.queries) for after in HALVINGS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Square(Attack):
     """Random search over square windows; it needs scores, and no gradients.
 
     queries: looks a start. p: the share of the image that the first windows cover; it halves as published, scaled
-    to `queries`. objective: a name or a function (N, K), goal -> (N,). restarts: independent random starts, each on
+    to `horizon` looks, or to `queries` where that is None (AutoAttack's schedule is of 10,000, of which it makes the
+    first 5,000). objective: a name or a function (N, K), goal -> (N,). restarts: independent random starts, each on
     the rows still standing.
     """
 
@@ -85,6 +87,7 @@ class Square(Attack):
     p: float = 0.8
     objective: str | Objective = "margin"
     restarts: int = 1
+    horizon: int | None = None
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1"})
     gradients: ClassVar[bool] = False
@@ -99,7 +102,7 @@ class Square(Attack):
             proposal: Proposal = Flips()
         else:
             proposal = Masses(order=1 if isinstance(problem.region, L1Ball) else 2)
-        search = RandomSearch(self.queries, self.p, get(self.objective), proposal)
+        search = RandomSearch(self.queries, self.p, get(self.objective), proposal, self.horizon)
 
         def attempt(rows: Problem, seeing: Oracle) -> Outcome:
             return solve(search, rows, seeing)

@@ -1,14 +1,14 @@
-"""Mitigating a whole clip: limit the stretches around its incidents, write, read back, analyse, and be stricter if needed."""
+"""Mitigating a whole clip: limit it around its incidents, write, read back, analyse, be stricter where needed."""
 
 from __future__ import annotations
 
 import math
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,18 @@ from sparring.errors import InputError
 from sparring.flash.analysis import Progress, analyse
 from sparring.flash.clips import Clip, Source, from_arrays
 from sparring.flash.mitigation.limiter import array_of
-from sparring.flash.mitigation.outlook import Outlook
 from sparring.flash.mitigation.quality import Quality
 from sparring.flash.mitigation.shots import Shot, shots
-from sparring.flash.mitigation.spans import Span, limited, spans
-from sparring.flash.mitigation.writing import Encoding, GifWriter, Writer, beside
+from sparring.flash.mitigation.spans import Span, limited, spans, sparing
+from sparring.flash.mitigation.writing import Encoding, beside, checked, writer
 from sparring.flash.pictures import Picture
 from sparring.flash.reading import opened
 from sparring.flash.records import Analysis
 from sparring.flash.standards import Standard, named
+from sparring.flash.transitions import TICK
 
 ROUNDS = 6  # times that a clip is limited and analysed at most
+ROUNDED = 0.0051  # seconds by which GIF's hundredths may be off
 
 Frames: TypeAlias = "NDArray[Any]"
 Times: TypeAlias = "NDArray[np.float64]"
@@ -67,18 +68,19 @@ def mitigate(
 
     `source`: the path of a video, with `target`, the file to write: .mp4, .mov, .mkv (H.264 of quality `crf`, or
     `lossless`), .webm (VP9) or .gif. Or `(frames, seconds)` as for `analyse`; the new frames are then in `frames`.
-    `causal` holds back by what was shown so far only, as live use must; by default what comes next is known too. What
-    is written is read again and analysed; `passed` is False where even the strictest round did not help. A clip that
-    meets the standards is copied. Raises InputError where only a part can be read or the target cannot be written.
+    `causal` holds back by what was shown so far only, as live use must, so that it may have to catch up after an
+    incident; by default the end is seen coming, and transitions are kept for it. What is written is read again and
+    analysed; `passed` is False where even the strictest of several rounds did not help. A clip that meets the standards
+    is copied. Raises InputError where only a part can be read or the target cannot be written.
     """
     standards = named(standard)
     if not 0 <= crf <= 51:
         raise InputError(f"crf={crf} is not in 0 … 51; 18 is hardly told from the source, larger is coarser.")
     if isinstance(source, str | PathLike):
-        return _File(Path(source), target, standards, causal, crf, lossless, progress).carry_out()
+        return _of_file(Path(source), target, standards, causal, crf, lossless, progress)
     if target is not None:
         raise InputError(f"target={target!r} is for files; of arrays the new frames are in the result: leave it out.")
-    return _arrays(source, standards, causal, progress)
+    return _of_arrays(source, standards, causal, progress)
 
 
 def _part(progress: Progress | None, start: float, end: float) -> Progress | None:
@@ -102,137 +104,166 @@ def _aspect(clip: Clip) -> float:
     return clip.size[0] / clip.size[1] * float(clip.sample_aspect)
 
 
-# ----------------------------------------------------------------------------------------------------------- arrays
+class _Task(Protocol):
+    """A clip that can be limited as often as it takes."""
+
+    def limit(self, found: tuple[Span, ...], note: str) -> tuple[int, list[float]]:
+        """Limit these spans; how many frames were changed, and when something was changed outside all of them."""
+        ...
+
+    def look(self) -> Analysis:
+        """Analyse what came out."""
+        ...
 
 
-def _arrays(source: Source, standards: tuple[Standard, ...], causal: bool, progress: Progress | None) -> Mitigation:
-    frames = [np.asarray(frame) for frame in source[0]]
-    seconds = np.array(list(source[1]), np.float64)
-    opened((frames, seconds))  # for its checks
-    before = after = _before((frames, seconds), standards, progress)
-    found: tuple[Span, ...] = ()
-    made, rounds = frames, 0
+def _rounds(task: _Task, before: Analysis, causal: bool) -> tuple[Analysis, int, int]:
+    """Limit until it passes: the analysis after that, the frames changed, the rounds."""
+    after, found, rounds, changed = before, cast("tuple[Span, ...]", ()), 0, 0
     while not after.passed and rounds < ROUNDS:
         rounds += 1
         found = spans(after.violations, found)
-        made = list(_limited_arrays(frames, seconds, standards, found, causal, _part(progress, 0.25, 0.75)))
-        after = analyse((made, seconds), standards, progress=_part(progress, 0.75, 1.0))
+        note = f", round {rounds}" if rounds > 1 else ""
+        changed, late = task.limit(found, note)
+        if late and not causal and (spared := sparing(found, late)) != found:
+            found = spared
+            changed, _ = task.limit(found, f"{note}, with the end in view")
+        after = task.look()
+    return after, changed, rounds
+
+
+def _late(seconds: float, found: tuple[Span, ...]) -> bool:
+    return not any(span.start - TICK <= seconds <= span.end + TICK for span in found)
+
+
+# ----------------------------------------------------------------------------------------------------------- arrays
+
+
+@dataclass
+class _Arrays:
+    """Frames in memory."""
+
+    frames: list[Frames]
+    seconds: Times
+    standards: tuple[Standard, ...]
+    progress: Progress | None
+    made: list[Frames] = field(default_factory=list)
+
+    def limit(self, found: tuple[Span, ...], note: str) -> tuple[int, list[float]]:
+        clip = from_arrays(self.frames, self.seconds)
+        pairs = zip(clip.pictures(), self.frames, strict=True)
+        self.made, times = [], []
+        told = _part(self.progress, 0.25, 0.75)
+        for number, (given, shown, frame) in enumerate(limited(pairs, self.standards, found, _aspect(clip))):
+            if told is not None:
+                told(number / len(self.frames), f"limiting{note}")
+            self.made.append(frame if shown is given else array_of(shown))
+            if shown is not given:
+                times.append(given.seconds)
+        return len(times), [time for time in times if _late(time, found)]
+
+    def look(self) -> Analysis:
+        return analyse((self.made, self.seconds), self.standards, progress=_part(self.progress, 0.75, 1.0))
+
+
+def _of_arrays(source: Source, standards: tuple[Standard, ...], causal: bool, progress: Progress | None) -> Mitigation:
+    if not isinstance(source, tuple | list) or len(source) != 2:
+        opened(source)  # which says what is wrong
+    frames = [np.asarray(frame) for frame in source[0]]
+    seconds = np.array(list(source[1]), np.float64)
+    before = _before((frames, seconds), standards, progress)
+    task = _Arrays(frames, seconds, standards, progress, frames)
+    after, changed, rounds = _rounds(task, before, causal)
     quality = Quality()
-    for one, other in zip(_pictures(frames, seconds), _pictures(made, seconds), strict=True):
+    clips = (from_arrays(part, seconds).pictures() for part in (frames, task.made))
+    for one, other in zip(*clips, strict=True):
         quality.push(one, other)
-    changed = sum(one is not other for one, other in zip(frames, made, strict=True))
-    whole = np.stack(made), seconds
-    return Mitigation(before, after, quality.psnr, quality.ssim, changed, not rounds, rounds, None, whole)
-
-
-def _pictures(frames: list[Frames], seconds: Times) -> Iterator[Picture]:
-    return from_arrays(frames, seconds).pictures()
-
-
-def _limited_arrays(
-    frames: list[Frames],
-    seconds: Times,
-    standards: tuple[Standard, ...],
-    found: tuple[Span, ...],
-    causal: bool,
-    progress: Progress | None,
-) -> Iterator[Frames]:
-    clip = from_arrays(frames, seconds)
-    outlook = Outlook(zip(clip.pictures(), frames, strict=True))
-    for number, (given, shown, frame) in enumerate(limited(outlook, standards, found, _aspect(clip), causal=causal)):
-        if progress is not None:
-            progress(number / len(frames), "limiting")
-        yield frame if shown is given else array_of(shown)
+    made = np.stack(task.made), seconds
+    return Mitigation(before, after, quality.psnr, quality.ssim, changed, not rounds, rounds, None, made)
 
 
 # ------------------------------------------------------------------------------------------------------------ files
 
 
-@dataclass(frozen=True)
+@dataclass
 class _File:
-    """A file to be mitigated."""
+    """A file that is written to another."""
 
     source: Path
-    given: str | PathLike[str] | None
+    part: Path  # what is written to
     standards: tuple[Standard, ...]
-    causal: bool
-    crf: int
-    lossless: bool
+    encoding: Encoding
     progress: Progress | None
+    notes: tuple[str, ...] = ()
 
-    def carry_out(self) -> Mitigation:
-        target = self._target()
-        before = _before(self.source, self.standards, self.progress)
-        if before.passed:
-            with beside(target) as part:
-                shutil.copyfile(self.source, part)
-            after = replace(before, source=str(target))
-            return Mitigation(before, after, math.inf, 1.0, 0, True, 0, None)
-        encoding = Encoding.of(target, self.crf, self.lossless)
-        after, found, rounds, changed, notes = before, cast("tuple[Span, ...]", ()), 0, 0, cast("tuple[str, ...]", ())
-        with beside(target) as part:
-            while not after.passed and rounds < ROUNDS:
-                rounds += 1
-                found = spans(after.violations, found)
-                which = f", round {rounds}" if rounds > 1 else ""
-                changed, notes = self._write(part, encoding, found, _part(self.progress, 0.25, 0.7), which)
-                after = analyse(part, self.standards, progress=_part(self.progress, 0.7, 0.9))
-            quality = self._quality(part)
-        after = replace(after, source=str(target))
-        return Mitigation(
-            before, after, quality.psnr, quality.ssim, changed, False, rounds, encoding.codec, None, notes
-        )
-
-    def _target(self) -> Path:
-        if self.given is None:
-            raise InputError("target is missing: name the file to write, or pass (frames, seconds) to get frames.")
-        target = Path(self.given)
-        if target.exists() and self.source.exists() and target.samefile(self.source):
-            raise InputError(f"target {target} is the source, which would be lost: name another file.")
-        if target.is_dir():
-            raise InputError(f"target {target} is a folder: name a file in it.")
-        if not target.parent.is_dir():
-            raise InputError(f"target {target}: its folder does not exist; make it, or name another.")
-        Encoding.of(target, self.crf, self.lossless)  # what cannot be written is known before the long work
-        return target
-
-    def _write(
-        self, part: Path, encoding: Encoding, found: tuple[Span, ...], progress: Progress | None, which: str
-    ) -> tuple[int, tuple[str, ...]]:
-        """Write the clip as limited; how many frames were changed, and what is to be said of it."""
-        clip, frames = shots(self.source)
-        first = 0.0
-        if clip.loops:  # what is shown last also comes before what is shown first
-            clip, frames = _twice(self.source)
-            first = clip.duration or 0.0
-        outlook = Outlook(_each(frames))
-        changed = 0
-        writer: Any = (
-            GifWriter(part, 1 / clip.rate if clip.rate else 0.1)
-            if encoding.codec == "gif"
-            else Writer(self.source, part, encoding, clip, self.lossless)
-        )
-        with writer:
-            for given, shown, (shot, number) in limited(
-                outlook, self.standards, found, _aspect(clip), causal=self.causal
-            ):
-                if progress is not None and clip.duration:
-                    progress(min(1.0, given.seconds / (clip.duration + first)), f"writing{which}")
+    def limit(self, found: tuple[Span, ...], note: str) -> tuple[int, list[float]]:
+        clip, frames, first = _repeated(self.source)
+        told = _part(self.progress, 0.25, 0.7)
+        changed, late = 0, []
+        with writer(self.source, self.part, self.encoding, clip) as written:
+            for given, shown, (shot, number) in limited(_each(frames), self.standards, found, _aspect(clip)):
+                if told is not None and clip.duration:
+                    told(min(1.0, given.seconds / (clip.duration + first)), f"writing{note}")
                 if shown is not given:
                     shot.put(number, shown)
-                if number == len(shot.pictures) - 1 and given.seconds >= first - 1e-6:
-                    writer.write(shot)
+                    if _late(given.seconds, found):
+                        late.append(given.seconds)
+                if number == len(shot.pictures) - 1 and given.seconds >= first - TICK:
+                    written.write(shot)
                     changed += shot.changed
-        return changed, tuple(getattr(writer, "notes", ()))
+        self.notes = tuple(written.notes)
+        return changed, late
 
-    def _quality(self, part: Path) -> Quality:
-        quality = Quality()
-        clip, written = opened(self.source), opened(part)
-        for one, other in zip(clip.pictures(), written.pictures(), strict=False):
-            if self.progress is not None and clip.duration:
-                self.progress(0.9 + 0.1 * min(1.0, one.seconds / clip.duration), "comparing")
+    def look(self) -> Analysis:
+        return analyse(self.part, self.standards, progress=_part(self.progress, 0.7, 0.9))
+
+    def quality(self, aligned: bool) -> Quality:
+        """Of what is written; `aligned`: frame by frame, else at every frame of the source what is shown then."""
+        quality, told = Quality(), _part(self.progress, 0.9, 1.0)
+        clip, written = opened(self.source), opened(self.part)
+        pairs = zip(clip.pictures(), written.pictures(), strict=False) if aligned else _at_once(clip, written)
+        for one, other in pairs:
+            if told is not None and clip.duration:
+                told(min(1.0, one.seconds / clip.duration), "comparing")
             quality.push(one, other)
         return quality
+
+
+def _at_once(clip: Clip, other: Clip) -> Iterator[tuple[Picture, Picture]]:
+    """Each picture of a clip with that of the other which is shown at the same time."""
+    pictures = other.pictures()
+    shown, coming = next(pictures), next(pictures, None)
+    for picture in clip.pictures():
+        while coming is not None and coming.seconds <= picture.seconds + ROUNDED:
+            shown, coming = coming, next(pictures, None)
+        yield picture, shown
+
+
+def _of_file(
+    source: Path,
+    given: str | PathLike[str] | None,
+    standards: tuple[Standard, ...],
+    causal: bool,
+    crf: int,
+    lossless: bool,
+    progress: Progress | None,
+) -> Mitigation:
+    if given is None:
+        raise InputError("target is missing: name the file to write, or pass (frames, seconds) to get frames.")
+    target = checked(source, Path(given))
+    # what cannot be written is known before the long work
+    encoding = Encoding.of(target, crf, lossless, square=opened(source).sample_aspect == 1)
+    before = _before(source, standards, progress)
+    with beside(target) as part:
+        if before.passed:
+            shutil.copyfile(source, part)
+            return Mitigation(before, replace(before, source=str(target)), math.inf, 1.0, 0, True, 0, None)
+        task = _File(source, part, standards, encoding, progress)
+        after, changed, rounds = _rounds(task, before, causal)
+        quality = task.quality(before.frames == after.frames)
+    after = replace(after, source=str(target))
+    return Mitigation(
+        before, after, quality.psnr, quality.ssim, changed, False, rounds, encoding.codec, None, task.notes
+    )
 
 
 def _each(frames: Iterator[Shot]) -> Iterator[tuple[Picture, tuple[Shot, int]]]:
@@ -241,14 +272,18 @@ def _each(frames: Iterator[Shot]) -> Iterator[tuple[Picture, tuple[Shot, int]]]:
             yield picture, (shot, number)
 
 
-def _twice(path: Path) -> tuple[Clip, Iterator[Shot]]:
-    """A clip that loops, and its frames two times over."""
+def _repeated(path: Path) -> tuple[Clip, Iterator[Shot], float]:
+    """A clip, its frames, and from when on they count: those of a loop come twice, as its end precedes its start."""
     clip, once = shots(path)
+    if not clip.loops:
+        return clip, once, 0.0
+    for _ in clip.pictures():  # only then is the length of an animation known
+        pass
+    offset = clip.duration or 0.0
 
     def both() -> Iterator[Shot]:
         yield from once
-        offset = clip.duration or 0.0
         for shot in shots(path)[1]:
             yield Shot(shot.frame, [replace(one, seconds=one.seconds + offset) for one in shot.pictures])
 
-    return clip, both()
+    return clip, both(), offset

@@ -78,25 +78,26 @@ def _srgb(picture: Picture) -> list[Floats]:
 def _luma(planes: list[Floats], mixed: bool) -> Floats:
     if not mixed:
         return planes[0]
-    return planes[0] * _WEIGHTS[0] + planes[1] * _WEIGHTS[1] + planes[2] * _WEIGHTS[2]
+    return np.asarray(planes[0] * _WEIGHTS[0] + planes[1] * _WEIGHTS[1] + planes[2] * _WEIGHTS[2])
 
 
 def ssim(one: Floats, other: Floats) -> float:
     """The mean structural similarity of two pictures (H, W) with values in [0, 1]."""
     block = max(1, round(min(one.shape) / FINE))
-    x, y = (_averaged(side, block) for side in (one, other))
+    return float(ssim_map(_averaged(one, block), _averaged(other, block)).mean(dtype=np.float64))
+
+
+def ssim_map(x: Floats, y: Floats) -> Floats:
+    """The structural similarity around every point (H, W) of two pictures with values in [0, 1]."""
 
     def smooth(values: Floats) -> Floats:
-        out: Floats = gaussian_filter(values, SIGMA, radius=REACH, mode="reflect")
-        return out
+        return np.asarray(gaussian_filter(values, SIGMA, radius=REACH, mode="reflect"))
 
     mean_x, mean_y = smooth(x), smooth(y)
-    xx, yy, xy = (
-        smooth(a * b) - p * q for a, b, p, q in ((x, x, mean_x, mean_x), (y, y, mean_y, mean_y), (x, y, mean_x, mean_y))
-    )
+    product, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+    both, variances = smooth(x * y) - product, smooth(x * x + y * y) - squares
     c1, c2 = np.float32(K1**2), np.float32(K2**2)
-    top = (2 * mean_x * mean_y + c1) * (2 * xy + c2)
-    return float(np.mean(top / ((mean_x**2 + mean_y**2 + c1) * (xx + yy + c2)), dtype=np.float64))
+    return np.asarray((2 * product + c1) * (2 * both + c2) / ((squares + c1) * (variances + c2)))
 
 
 def _averaged(values: Floats, block: int) -> Floats:

@@ -1,14 +1,15 @@
 """A limiter of transitions: the analysis runs on what is shown, and what would break a rule is held.
 
 Every picture is first taken as it is. Points whose transitions would be too many are *held*: they go from what they
-showed last towards an aim only as far as is no transition under any definition in use. All others stay bit for bit.
-So no picture ever breaks a rule, and what is held catches up in steps that are too small or too slow to be flashes.
+showed last towards what is given only as far as is no transition under any definition in use. All others stay bit for
+bit. So no picture ever breaks a rule, and what is held catches up in steps too small or too slow to be flashes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,9 @@ Planes: TypeAlias = "list[NDArray[Any]]"
 """Code values (rows, columns) of every plane of a picture as shown."""
 Mask: TypeAlias = "NDArray[np.bool_]"
 Place: TypeAlias = tuple[Points, Points]
+Sides: TypeAlias = tuple[Points, Points]
+_Gated: TypeAlias = tuple[int, Area, float]
+_Tallied: TypeAlias = tuple[_Gated, float, "tuple[float, float] | None"]
 Active: TypeAlias = Callable[[float], bool]
 """Whether a standard is to be kept at a time in seconds."""
 
@@ -86,7 +90,7 @@ class _Look:
 
     codes: list[Codes]
     light: dict[Sdr, Light] | None
-    found: list[tuple[Points, Points]]
+    found: list[Sides]
 
 
 class Regulator:
@@ -99,33 +103,32 @@ class Regulator:
         self.grid: Grid
         self.parts: list[_Part] = []
         self.definitions: list[_Definition] = []
-        self.gates: dict[tuple[int, Area, float], Gate] = {}
-        self.tallies: dict[tuple[tuple[int, Area, float], float, tuple[float, float] | None], Tally] = {}
+        self.gates: dict[_Gated, Gate] = {}
+        self.tallies: dict[_Tallied, Tally] = {}
         self.rules: dict[int, list[_Rule]] = {}  # by the tally that they read
 
-    def push(self, picture: Picture, mean: Callable[[], Planes] | None = None, *, look_on: bool = False) -> Picture:
-        """The picture that may be shown: the very one given where nothing had to be held.
-
-        Held points move towards what is given; where the `mean` of what comes next is known (planes of codes), only
-        so far that they stay within half a transition of it. `look_on`: nothing is held.
-        """
+    def push(self, picture: Picture, *, look_on: bool = False) -> Picture:
+        """The picture that may be shown: the very one given where nothing had to be held. `look_on`: nothing is."""
         if self.shown is None:
             self._begin(picture)
         given, held = picture, np.zeros(_cells(picture), bool)
         looks = [self._look(part, picture) for part in self.parts]
-        for attempt in range(0 if look_on or self.shown is None else PATIENCE + 1):
+        for attempt in range(PATIENCE + 2):
             found = self._joined(looks)
-            over = self._excess(found, picture.seconds) if attempt < PATIENCE else self._all(found)
-            if not over.any():
+            passed = {key: gate.peek(picture.seconds, *found[key[0]])[0] for key, gate in self.gates.items()}
+            if look_on or self.shown is None:
                 break
+            over = self._excess(found, passed, picture.seconds) if attempt < PATIENCE else self._marked(*chain(*found))
             fresh = _of_points(over, given) & ~held
+            if not fresh.any():
+                break
             held |= fresh
-            picture = self._hold(picture, mean() if mean is not None else None, fresh)
+            picture = self._hold(picture, fresh)
             touched = _to_points(fresh, given)
             for number, part in enumerate(self.parts):
                 if touched[part.where].any():
                     looks[number] = self._look(part, picture)
-        self._keep(looks, picture.seconds)
+        self._keep(looks, found, passed, picture.seconds)
         if picture is not given and _same(picture, given):
             picture = given
         self.shown = picture
@@ -173,7 +176,7 @@ class Regulator:
             light[sdr] = Light(red, green, blue, luminance(red, green, blue))
         return light
 
-    def _joined(self, looks: list[_Look]) -> list[tuple[Points, Points]]:
+    def _joined(self, looks: list[_Look]) -> list[Sides]:
         """The transitions of all points, by definition."""
         found = []
         for number in range(len(self.definitions)):
@@ -184,10 +187,9 @@ class Regulator:
             found.append((np.concatenate(sides[0]), np.concatenate(sides[1])))
         return found
 
-    def _excess(self, found: list[tuple[Points, Points]], seconds: float) -> Mask:
+    def _excess(self, found: list[Sides], passed: dict[_Gated, Sides], seconds: float) -> Mask:
         """The points whose transitions now would break a rule."""
         over = np.zeros(len(self.grid), bool)
-        passed = {key: gate.peek(seconds, *found[key[0]])[0] for key, gate in self.gates.items()}
         for (gate, *_), tally in self.tallies.items():
             tally.forget(seconds)
             new = tally.changes(seconds, *passed[gate])
@@ -197,37 +199,35 @@ class Regulator:
                     over[self._guilty(rule, new, found[gate[0]], seconds)] = True
         return over
 
-    def _guilty(self, rule: _Rule, new: Kept, found: tuple[Points, Points], seconds: float) -> Points:
+    def _guilty(self, rule: _Rule, new: Kept, found: Sides, seconds: float) -> Points:
         points = rule.tally.beyond(rule.flash.transitions, new)
+        lasting = rule.flash.lasting
+        if lasting and (not len(points) or seconds - rule.begun(points) <= lasting + TICK):
+            return NONE
+        inside = self._marked(points)
+        if not lasting and not inside[new.points].any():  # there were too many before
+            return NONE
         if not rule.extent.room(points, 1.0):
             return NONE
         (crowd,) = rule.extent.crowded(points, (1.0,))
         if not len(crowd):
             return NONE
-        if rule.flash.lasting:
-            if seconds - rule.begun(points) <= rule.flash.lasting + TICK:
-                return NONE
-            crowd = new.points  # any transition would prolong the sequence
-        inside = np.zeros(len(self.grid), bool)
-        inside[crowd] = True
-        guilty = new.points[inside[new.points]]
-        if not len(guilty):  # there were too many before
+        # any transition would prolong a sequence
+        guilty = new.points if lasting else new.points[self._marked(crowd)[new.points]]
+        if not len(guilty):
             return NONE
-        present = np.zeros(len(self.grid), bool)
-        for side in found:
-            present[side] = True
+        present = self._marked(*found)
         now = guilty[present[guilty]]
         return now if len(now) else np.flatnonzero(present)  # they are counted now because others are
 
-    def _all(self, found: list[tuple[Points, Points]]) -> Mask:
-        over = np.zeros(len(self.grid), bool)
-        for sides in found:
-            for side in sides:
-                over[side] = True
-        return over
+    def _marked(self, *points: Points) -> Mask:
+        marked = np.zeros(len(self.grid), bool)
+        for some in points:
+            marked[some] = True
+        return marked
 
-    def _hold(self, picture: Picture, mean: Planes | None, cells: Mask) -> Picture:
-        """The picture with these cells between what they showed last and their aim, as near to it as may be."""
+    def _hold(self, picture: Picture, cells: Mask) -> Picture:
+        """The picture with these cells between what they showed last and what is given, as near to it as may be."""
         assert self.shown is not None
         planes = [plane.copy() for plane in _planes(picture)]
         before = _planes(self.shown)
@@ -235,32 +235,16 @@ class Regulator:
         for start in range(0, len(rows), CHUNK):
             chunk = slice(start, start + CHUNK)
             places = _places(picture, rows[chunk], columns[chunk])
-            aim = [plane[at].astype(np.float32) for plane, at in zip(planes, places, strict=True)]
-            if mean is not None:
-                aim = self._about(picture, [plane[at] for plane, at in zip(mean, places, strict=True)], aim)
-            old = [plane[at].astype(np.float32) for plane, at in zip(before, places, strict=True)]
-            step = self._step(picture, places, old, aim)
-            for plane, at, codes in zip(planes, places, step, strict=True):
+            old, new = (
+                [plane[at].astype(np.float32) for plane, at in zip(side, places, strict=True)]
+                for side in (before, planes)
+            )
+            for plane, at, codes in zip(planes, places, self._step(picture, places, old, new), strict=True):
                 plane[at] = codes
-        return _picture(planes, picture)
+        return picture_of_planes(planes, picture)
 
-    def _about(self, picture: Picture, mean: list[Floats], given: list[Floats]) -> list[Floats]:
-        """From the mean towards what is given, but no farther in luminance than half a transition."""
-        deltas = [one.change.delta for one in self.definitions if isinstance(one.change, Luminance)]
-        if not deltas:
-            return given
-        half = np.float32(SHARE * min(deltas) / 2)
-
-        def level(codes: list[Floats]) -> Floats:
-            whole = [np.rint(np.broadcast_to(one, mean[0].shape)).astype(np.uint16) for one in codes]
-            return luminance(*picture.colour.light(whole, self.definitions[0].sdr))
-
-        middle = level(mean)
-        share = _farthest(lambda share: (np.abs(level(_between(mean, given, share)) - middle) > half).any(axis=0), mean)
-        return _between(mean, given, share)
-
-    def _step(self, picture: Picture, places: list[Place], old: list[Floats], aim: list[Floats]) -> list[Floats]:
-        """Codes of cells (n,) from the old ones towards the aim, as far as is no transition; the old ones never are."""
+    def _step(self, picture: Picture, places: list[Place], old: list[Floats], new: list[Floats]) -> list[Floats]:
+        """Codes of cells (n,) on the way from old to new ones, as far as is no transition; the old ones never are."""
         rows, columns = places[0]
         points = (rows * picture.size[0] + columns).ravel()
         parts = []
@@ -271,9 +255,8 @@ class Regulator:
                 parts.append((inside, [seen.part(local, SHARE) for seen in part.detectors]))
 
         def moves(share: Floats) -> Mask:
-            codes = [
-                np.broadcast_to(np.rint(one), rows.shape).ravel().astype(np.uint16)
-                for one in _between(old, aim, share)
+            codes: list[Codes] = [
+                np.broadcast_to(np.rint(one), rows.shape).ravel().astype(np.uint16) for one in _between(old, new, share)
             ]
             moved = np.zeros(len(points), bool)
             for inside, detectors in parts:
@@ -283,9 +266,10 @@ class Regulator:
                         moved[inside[side]] = True
             return np.asarray(moved.reshape(rows.shape).any(axis=0))
 
-        return [np.rint(codes) for codes in _between(old, aim, _farthest(moves, old))]
+        return [np.rint(codes) for codes in _between(old, new, _farthest(moves, old))]
 
-    def _keep(self, looks: list[_Look], seconds: float) -> None:
+    def _keep(self, looks: list[_Look], found: list[Sides], passed: dict[_Gated, Sides], seconds: float) -> None:
+        """Remember what is shown."""
         for part, look in zip(self.parts, looks, strict=True):
             part.codes = look.codes
             for one, seen, (up, down) in zip(self.definitions, part.detectors, look.found, strict=True):
@@ -293,11 +277,11 @@ class Regulator:
                     seen.still(seconds)
                 else:
                     seen.keep(look.light[one.sdr], seconds, up, down)
-        found = self._joined(looks)
-        passed = {key: gate.push(seconds, *found[key[0]])[0] for key, gate in self.gates.items()}
-        for (gate, *_), tally in self.tallies.items():
+        for key, gate in self.gates.items():
+            gate.note(seconds, *found[key[0]])
+        for (gated, *_), tally in self.tallies.items():
             tally.forget(seconds)
-            counted = tally.add(seconds, *passed[gate])
+            counted = tally.add(seconds, *passed[gated])
             for rule in self.rules[id(tally)]:
                 if rule.flash.lasting:
                     rule.settle(seconds, counted)
@@ -323,7 +307,7 @@ def _planes(picture: Picture) -> Planes:
     return [plane.array() for plane in picture.planes]
 
 
-def _picture(planes: Planes, like: Picture) -> Picture:
+def picture_of_planes(planes: Planes, like: Picture) -> Picture:
     """A picture of contiguous planes, otherwise like another."""
     own = tuple(Plane(codes.reshape(-1), codes.shape[1], codes.shape[0], codes.shape[1]) for codes in planes)
     return replace(like, planes=own)

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sparring.flash.mitigation.outlook import Outlook
 from sparring.flash.mitigation.regulator import Active, Regulator
+from sparring.flash.mitigation.softening import Softener
 from sparring.flash.pictures import Picture
-from sparring.flash.records import Violation
+from sparring.flash.records import Box, Violation
 from sparring.flash.standards import Flash, Luminance, Standard
 from sparring.flash.transitions import TICK
 
 MEMORY = 1.2  # seconds: a second of transitions, and what may be remembered before it
 LONGER = 1.05  # times the second in which transitions are counted, so that none of them is at the very limit
+SPARED = 2  # transitions
 # How strict: the difference that makes a transition and the area, as shares, and the transitions of six allowed.
 LEVELS = ((1.0, 6), (0.9, 5), (0.8, 4), (0.7, 2), (0.6, 0))
 
@@ -34,41 +35,61 @@ class Span:
     start: float
     end: float
     level: int = 0
+    sparing: bool = False  # keep transitions for its end
+    boxes: tuple[Box, ...] = ()  # where on the picture, in pixels
+    pairs: int = 0  # of stripes, for a pattern
 
     def near(self, other: Violation) -> bool:
         return other.start <= self.end + MEMORY and self.start <= other.end + MEMORY
 
 
 def spans(violations: Iterable[Violation], known: Iterable[Span] = ()) -> tuple[Span, ...]:
-    """The spans of what is violated. Of those `known`, the ones near it are made stricter by a level."""
-    violations, known = tuple(violations), tuple(known)
-    again = {one: [span for span in known if span.near(one)] for one in violations}
-    fresh = [
-        Span(one.standard, one.rule, one.start, one.end, 1 if known else 0)
-        for one, near in again.items()
-        if not any((span.standard, span.rule) == (one.standard, one.rule) for span in near)
-    ]
-    failing = {span for near in again.values() for span in near}
-    return (*(replace(span, level=min(span.level + (span in failing), len(LEVELS) - 1)) for span in known), *fresh)
+    """The spans of what is violated. Of those `known`, the ones that still are made stricter by a level."""
+    known = tuple(known)
+    failing: set[Span] = set()
+    fresh: list[Span] = []
+    for one in violations:
+        own = [span for span in known if (span.standard, span.rule) == (one.standard, one.rule) and span.near(one)]
+        failing.update(own)
+        if not own:
+            # what was not there before came with the changes, or with the encoder's noise
+            level = 1 if known else 0
+            fresh.append(Span(one.standard, one.rule, one.start, one.end, level, False, one.boxes, one.count))
+    stricter = (
+        replace(span, level=min(span.level + 1, len(LEVELS) - 1)) if span in failing else span for span in known
+    )
+    return (*stricter, *fresh)
+
+
+def sparing(known: Iterable[Span], late: Iterable[float]) -> tuple[Span, ...]:
+    """The spans, sparing where something was still held at `late` times after their end."""
+    late = tuple(late)
+    return tuple(
+        replace(span, sparing=span.sparing or any(span.end < time < span.end + 2 * MEMORY for time in late))
+        for span in known
+    )
 
 
 def limited(
-    outlook: Outlook[T], standards: Iterable[Standard], found: Iterable[Span], aspect: float, *, causal: bool
+    pictures: Iterable[tuple[Picture, T]],
+    standards: Iterable[Standard],
+    found: Iterable[Span],
+    aspect: float,
 ) -> Iterator[tuple[Picture, Picture, T]]:
     """Every picture as given and as it may be shown, with what belongs to it; the very same picture where unchanged."""
     standards, found = tuple(standards), tuple(found)
-    rules = [(standard, _always) for standard in standards] + [
-        (_strict(standard, level, names), _within(own))
-        for standard in standards
-        for level in range(len(LEVELS))
-        if (own := [span for span in found if span.standard == standard.name and span.level == level])
-        for names in [{span.rule for span in own}]
-    ]
+    rules = _rules(standards, found)
     # without a limit to the ramp, peaks and valleys are remembered for ever
     lead = MEMORY if all(standard.ramp is not None for standard in standards) else float("inf")
+    patterns = {(standard.name, rule.name) for standard in standards for rule in standard.patterns}
+    softeners = [
+        Softener(one.start, one.end, one.boxes, one.pairs, one.level)
+        for one in found
+        if (one.standard, one.rule) in patterns and one.boxes
+    ]
     regulator: Regulator | None = None
     until = limiting = float("inf")
-    for picture, item in outlook:
+    for picture, item in pictures:
         now = picture.seconds
         near = [span for span in found if span.start - lead <= now <= span.end + TICK]
         if near:
@@ -77,22 +98,42 @@ def limited(
             until = max(span.end for span in near) + MEMORY
         elif now > until:
             regulator, until = None, float("inf")
-            outlook.forget()
         if regulator is None:
             yield picture, picture, item
             continue
-        shown = regulator.push(picture, None if causal else outlook.mean, look_on=now < limiting - TICK)
+        soft = picture
+        for one in softeners:
+            if one.start - TICK <= now <= one.end + TICK:
+                soft = one.soften(soft)
+        shown = regulator.push(soft, look_on=now < limiting - TICK)
         if shown is not picture:
             until = max(until, now + MEMORY)
         yield picture, shown, item
 
 
-def _always(seconds: float) -> bool:
-    return True
+def _rules(standards: tuple[Standard, ...], found: tuple[Span, ...]) -> list[tuple[Standard, Active]]:
+    """The standards, kept always, and stricter ones, each kept within the spans that ask for it."""
+    rules: list[tuple[Standard, Active]] = [(standard, lambda _: True) for standard in standards]
+    for standard in standards:
+        for level in range(len(LEVELS)):
+            own = [span for span in found if span.standard == standard.name and span.level == level]
+            if own:
+                strict = _strict(standard, level, {span.rule for span in own})
+                rules.append((strict, _within([(span.start - TICK, span.end + TICK) for span in own])))
+                last = [(span.end - LONGER, span.end - TICK) for span in own if span.sparing]
+                if last:
+                    rules.append((_sparing(strict), _within(last)))
+    return rules
 
 
-def _within(found: list[Span]) -> Active:
-    return lambda seconds: any(span.start - TICK <= seconds <= span.end + TICK for span in found)
+def _within(times: list[tuple[float, float]]) -> Active:
+    return lambda seconds: any(start <= seconds <= end for start, end in times)
+
+
+def _sparing(standard: Standard) -> Standard:
+    """Fewer transitions: some are left for the end of an incident, so that what is shown then is what is given."""
+    fewer = [replace(rule, transitions=max(0, rule.transitions - SPARED)) for rule in standard.flashes]
+    return replace(standard, rules=tuple(fewer))
 
 
 def _strict(standard: Standard, level: int, names: set[str]) -> Standard:

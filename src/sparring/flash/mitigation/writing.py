@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from sparring.flash.mitigation.shots import Shot, writable
 from sparring.flash.pictures import of_frame, pixel_format
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import VideoFrame
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
     from av.video.stream import VideoStream
@@ -43,10 +44,14 @@ class Encoding:
     codec: str
     options: dict[str, str]
     formats: tuple[str, ...]  # pixel formats that it takes
+    lossless: bool = False
 
     @classmethod
-    def of(cls, target: Path, crf: int, lossless: bool) -> Encoding:
-        """By the name of the file to write. Raises InputError for names whose codec is not known."""
+    def of(cls, target: Path, crf: int, lossless: bool, square: bool = True) -> Encoding:
+        """By the name of the file to write. Raises InputError for names whose codec is not known.
+
+        `square`: pixels are shown as wide as high; that they are not cannot be said with FFV1 here.
+        """
         import av
 
         suffix = target.suffix.lower()
@@ -57,16 +62,16 @@ class Encoding:
                 raise InputError(f"target {target}: GIF has 256 colours, which is not lossless; name a .mkv file.")
             return cls("gif", {}, ("rgb24",))
         codec, options = _CODECS[suffix]
-        if lossless and suffix == ".mkv":
-            codec, options = "ffv1", {"level": "3", "slicecrc": "1", "slices": "4"}
+        if lossless and suffix == ".mkv" and square:
+            codec, options = "ffv1", {"level": "3", "slicecrc": "1"}
         elif lossless:
             options = options | ({"qp": "0"} if codec == "libx264" else {"lossless": "1"})
         else:
             options = options | {"crf": str(crf)}
         formats = av.Codec(codec, "w").video_formats or []
-        return cls(codec, options, tuple(one.name for one in formats))
+        return cls(codec, options, tuple(one.name for one in formats), lossless)
 
-    def format(self, name: str, width: int, height: int, lossless: bool) -> str:
+    def format(self, name: str, width: int, height: int) -> str:
         """The pixel format to code pictures of this format in: the same where possible."""
         layout = pixel_format(name)
         plain = name.replace("yuvj", "yuv")
@@ -76,47 +81,61 @@ class Encoding:
             wanted = [name, plain, f"yuv{sampling}p{depth}"]
         else:
             depth = "" if layout.bits == 8 else "10le"
-            wanted = [name, "bgr0", "rgb48le", f"gray{depth}"] if lossless else [name]
+            wanted = [name, "bgr0", "rgb48le", f"gray{depth}"] if self.lossless else [name]
             wanted = [one for one in wanted if pixel_format(one).model == layout.model]
             sampling = "420"
         if self.codec == "libx264" and sampling == "420" and (width % 2 or height % 2):
             wanted, sampling = [], "444"  # 4:2:0 is of even sizes only
         deep = "10le" if layout.bits > 8 else ""
-        wanted += [] if lossless else [f"yuv{sampling}p{deep}", f"yuv420p{deep}", "yuv420p"]
+        wanted += [] if self.lossless else [f"yuv{sampling}p{deep}", f"yuv420p{deep}", "yuv420p"]
         for one in wanted:
             if one in self.formats:
                 return one
         raise InputError(
             f"{self.codec} does not take pictures of the format {name} "
-            f"{'without loss' if lossless else f'and {width} × {height} pixels'}: name a .mkv file as the target."
+            f"{'without loss' if self.lossless else f'and {width} × {height} pixels'}: name a .mkv file as the target."
         )
+
+
+def checked(source: Path, target: Path) -> Path:
+    """The target, if a file can be written there that is not the source."""
+    if target.is_dir():
+        raise InputError(f"target {target} is a folder: name a file in it.")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"target {target} is the source, which would be lost: name another file.")
+    if not target.parent.is_dir():
+        raise InputError(f"target {target}: its folder does not exist; make it, or name another.")
+    return target
 
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
     """A path beside the target to write to, moved there in the end; nothing is left of it if that fails."""
-    if not target.parent.is_dir():
-        raise InputError(f"target {target}: its folder does not exist; make it, or name another.")
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         yield part
         os.replace(part, target)
-    except OSError as error:
-        if error.filename is not None and Path(error.filename) not in (part, target):
-            raise
-        raise InputError(f"target {target} cannot be written ({error.strerror or error}).") from error
+    except OSError as error:  # those of PyAV are, too
+        raise InputError(f"target {target} cannot be written: {error.strerror or error}.") from error
     finally:
         with suppress(OSError):
             part.unlink()
 
 
+def writer(source: Path, target: Path, encoding: Encoding, clip: Clip) -> Writer | GifWriter:
+    """What writes a clip's shots in this encoding."""
+    if encoding.codec == "gif":
+        return GifWriter(target, 1 / clip.rate if clip.rate else 0.1)
+    return Writer(source, target, encoding, clip)
+
+
 class Writer:
     """Writes the shots of a clip, and what else its file holds, to another file."""
 
-    def __init__(self, source: Path, target: Path, encoding: Encoding, clip: Clip, lossless: bool) -> None:
+    def __init__(self, source: Path, target: Path, encoding: Encoding, clip: Clip) -> None:
         import av
 
-        self.clip, self.encoding, self.lossless = clip, encoding, lossless
+        self.clip, self.encoding = clip, encoding
         self.notes: dict[str, None] = {}
         self.output: OutputContainer = av.open(f"file:{target}", "w")
         self.input: InputContainer = av.open(f"file:{source}", options={"protocol_whitelist": "file"})
@@ -125,8 +144,8 @@ class Writer:
             (one for one in self.input.streams.video if not one.disposition & av.stream.Disposition.attached_pic), None
         )
         self.copies: dict[int, Stream] = {}
-        self.waiting: Iterator[Packet] = iter(())
-        self.packet: Packet | None = None
+        self.waiting: Iterator[Any] = iter(())
+        self.packet: Any = None
         self.last = -(1 << 62)
         self.zero: int | None = None
 
@@ -158,7 +177,7 @@ class Writer:
 
     def _begin(self, frame: VideoFrame) -> None:
         origin = self.origin
-        self.tick = (origin and origin.time_base) or Fraction(1, 1000)
+        self.tick, self.exact = _tick(self.clip, origin)
         rate = Fraction(self.clip.rate or 25).limit_denominator(1001)
         if frame.interlaced_frame:
             rate /= 2
@@ -168,8 +187,8 @@ class Writer:
             options |= {"flags": "+ildct+ilme", "x264-params": "bff=1" if bottom else "tff=1"}
         if frame.interlaced_frame:
             options |= {"field_order": "bb" if bottom else "tt"}
-        video = self.output.add_stream(self.encoding.codec, rate=rate, options=options)
-        name = self.encoding.format(frame.format.name, frame.width, frame.height, self.lossless)
+        video = cast("VideoStream", self.output.add_stream(self.encoding.codec, rate=rate, options=options))
+        name = self.encoding.format(frame.format.name, frame.width, frame.height)
         video.width, video.height, video.pix_fmt = frame.width, frame.height, name
         video.codec_context.time_base = self.tick
         self.tags = {tag: int(getattr(frame, tag)) for tag in _TAGS}
@@ -182,6 +201,7 @@ class Writer:
         if origin is not None:
             aspect = origin.sample_aspect_ratio or origin.codec_context.sample_aspect_ratio
             if aspect:
+                video.sample_aspect_ratio = aspect
                 video.codec_context.sample_aspect_ratio = aspect
             video.metadata.update({key: text for key, text in origin.metadata.items() if key in ("language", "title")})
         matrix = _matrix(frame)
@@ -216,7 +236,6 @@ class Writer:
     def _copy(self, until: float) -> None:
         """Pass on what is to be copied of the other streams up to a time in seconds."""
         while (packet := self.packet) is not None:
-            assert packet.dts is not None and packet.time_base is not None
             if float(packet.dts * packet.time_base) > until:
                 return
             packet.stream = self.copies[packet.stream.index]
@@ -225,19 +244,30 @@ class Writer:
 
     def _stamp(self, shot: Shot) -> int:
         """The frame's own timestamp, or, where it has none that can be, its time."""
-        own = shot.frame.pts if self.input.format.name != "avi" else None
+        own = shot.frame.pts
+        if own is not None and shot.frame.time_base is not None:
+            own = round(own * shot.frame.time_base / self.tick)
         if self.zero is None:
             self.zero = own or 0
-        if own is None or own <= self.last or shot.frame.time_base != self.tick:
+        if own is None or own <= self.last or not self.exact:
             own = max(self.last + 1, self.zero + round(shot.seconds / self.tick))
         self.last = own
         return own
 
 
+def _tick(clip: Clip, origin: VideoStream | None) -> tuple[Fraction, bool]:
+    """The unit of the timestamps to write, and whether the file's own can be kept: not those rounded off their grid."""
+    own = (origin and origin.time_base) or Fraction(1, 1000)
+    rate: Fraction | None = getattr(clip, "_grid", None)
+    if rate is not None and (1 / rate / own).denominator > 1:
+        return 1 / rate / 512, False
+    return own, origin is not None and origin.container.format.name != "avi"
+
+
 def _matrix(frame: VideoFrame) -> list[int] | None:
-    for entry in frame.side_data:
-        if entry.type.name == "DISPLAYMATRIX":  # type: ignore[attr-defined]
-            return [int(value) for value in np.frombuffer(bytes(entry)[:36], np.int32)]  # type: ignore[call-overload]
+    for entry in cast("list[Any]", frame.side_data):
+        if entry.type.name == "DISPLAYMATRIX":
+            return [int(value) for value in np.frombuffer(bytes(entry)[:36], np.int32)]
     return None
 
 
@@ -258,7 +288,7 @@ def _coded(frame: VideoFrame, name: str, tags: dict[str, int]) -> VideoFrame:
     if here.model == "yuv":
         return frame.reformat(format=name)
     return frame.reformat(
-        format=name, dst_colorspace="itu709" if tags["colorspace"] == 1 else "itu601", dst_color_range="mpeg"
+        format=name, dst_colorspace="ITU709" if tags["colorspace"] == 1 else "ITU601", dst_color_range="MPEG"
     )
 
 
@@ -268,6 +298,7 @@ class GifWriter:
 
     target: Path
     lasts: float  # seconds that the last frame is shown
+    notes: dict[str, None] = field(default_factory=dict)
     images: list[Image.Image] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
@@ -281,7 +312,7 @@ class GifWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             stamps = [round(100 * time) for time in (*self.times, self.times[-1] + self.lasts)]
-            delays = [10 * max(1, later - time) for time, later in zip(stamps, stamps[1:], strict=False)]
+            delays = [10 * max(1, later - time) for time, later in pairwise(stamps)]
             self.images[0].save(
                 self.target,
                 "GIF",

@@ -1,0 +1,92 @@
+"""PGD with a start that scatters the outputs, cosine steps and momentum: the round of which cheap evaluations are made.
+
+The start is output-diversified (Tashiro et al. 2020, section 3): a few full steps along a random direction of the
+logits, which throws the point to a corner of the ball where the outputs differ. The schedule is that of A³ (Ye et al.
+2022) and PMA; a step's forward pass serves its gradient and the check of the step before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sparring.attacks.ascent import Ascent, Climb
+from sparring.attacks.attack import Attack
+from sparring.objectives import get
+from sparring.oracle import Oracle
+from sparring.problem import Goal, Objective, Outcome, Problem, Seen
+from sparring.rules import Cosine, Steepest
+from sparring.searches import restarts, targets
+from sparring.solve import solve
+
+_AWAY = (-0.5, 0.1)  # weights of the label's logit, and of the class aimed at (A³, section 3.2)
+_TOWARD = 0.8
+
+
+@dataclass(frozen=True)
+class Scattered(Ascent):
+    """An ascent whose first `scatter` steps climb a random direction of the logits; they are looks like any others."""
+
+    scatter: int = 5
+
+    def step(self, problem: Problem, oracle: Oracle, state: Climb) -> tuple[Tensor, Seen | None, Climb]:
+        if state.moves >= self.scatter:
+            left = replace(state, moves=state.moves - self.scatter)
+            x, seen, after = super().step(problem, oracle, left)
+            return x, seen, replace(after, moves=after.moves + self.scatter)
+        seen = oracle.gradient(problem, state.x, self._direction(problem, oracle.classes))
+        x, _ = Steepest().move(problem, Steepest().start(problem, state.x), state.x, seen)
+        memory = self.rule.start(problem, x)
+        # Scores along the way are of another objective: any look at the real one is better.
+        return state.x, replace(seen, score=torch.full_like(seen.score, -torch.inf)), Climb(x, memory, state.moves + 1)
+
+    def over(self, state: Climb) -> Tensor:
+        return torch.full((len(state.x),), state.moves > self.scatter + self.steps, device=state.x.device)
+
+    def _direction(self, problem: Problem, classes: int) -> Objective:
+        draws = problem.draws.at("outputs")
+        weights = 2 * draws.uniform(problem.index, 0, (classes,)) - 1
+        low, high = _AWAY
+        own = low + (high - low) * draws.uniform(problem.index, 1, (1,))
+        goal = problem.goal
+        if goal.targeted:
+            weights = weights.scatter(1, goal.label[:, None], _TOWARD)
+        else:
+            weights = weights.scatter(1, goal.label[:, None], own)
+            if goal.aim is not None:
+                weights = weights.scatter(1, goal.aim[:, None], _TOWARD)
+
+        def along(logits: Tensor, goal: Goal) -> Tensor:
+            return (logits * weights.to(logits)).sum(1)
+
+        return along
+
+
+@dataclass(frozen=True)
+class CosinePGD(Attack):
+    """Projected gradient ascent from scattered outputs, with steps that shrink along a cosine.
+
+    steps: gradients after the start. scatter: gradients of the start. objective, restarts, n_targets: as for PGD.
+    after: skips that many of the runner-up classes. high, low: the first and last step, times the ball's reach.
+    """
+
+    steps: int = 20
+    scatter: int = 5
+    objective: str | Objective = "probability_margin"
+    restarts: int = 1
+    n_targets: int = 0
+    after: int = 0
+    high: float = 2.0
+    low: float = 0.01
+    momentum: float = 0.75
+
+    def run(self, problem: Problem, oracle: Oracle) -> Outcome:
+        rule = Cosine(self.steps, self.high, self.low, self.momentum)
+        ascent = Scattered(self.steps, get(self.objective), rule, random_start=True, scatter=self.scatter)
+
+        def attempt(problem: Problem, oracle: Oracle) -> Outcome:
+            return solve(ascent, problem, oracle)
+
+        return targets(restarts(attempt, self.restarts), self.n_targets, self.after)(problem, oracle)
