@@ -1,6 +1,6 @@
 """Claim: every labelled clip gets its label: no hazard is missed, and nothing harmless is reported.
 
-139 clips of the TRACE centre just above and just below the thresholds of flash standards, 1920 × 1080, 320 labels.
+139 clips of the TRACE centre just above and just below the thresholds of flash standards, 1920 × 1080, 319 labels.
 """
 
 from __future__ import annotations
