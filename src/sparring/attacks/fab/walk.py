@@ -60,7 +60,7 @@ class Walk:
     def start_at(self, problem: Problem, x: Tensor) -> Standpoint:
         """The state from which to walk at x."""
         none, zero = torch.full_like(problem.region.radius, torch.inf), torch.zeros_like(problem.region.radius)
-        behind = zero if problem.clean is None else margin(problem.clean, either(problem.goal))
+        behind = zero if problem.clean is None else lead(problem, problem.clean)
         return Standpoint(x, x, none, zero, x, zero, behind, torch.ones_like(zero))
 
     def step(self, problem: Problem, oracle: Oracle, state: Standpoint) -> tuple[Tensor, Seen, Standpoint]:
@@ -77,6 +77,7 @@ class Walk:
         assert isinstance(region, Ball)
         order = norm_order(region)
         here = oracle.gradient(problem, x, margins)
+        here = replace(here, score=here.score.to(x))  # a network in double precision answers so
         slope, gap = nearest_plane(order, here)
         # The same plane seen from the clean example: how far <slope, .> must rise to meet it.
         gap_there = gap + (slope * (x - centre).flatten(1)).sum(1, dtype=torch.float64)
@@ -113,7 +114,7 @@ class Walk:
             best=torch.where(where, x, state.best),
             foot=torch.where(where, foot, state.foot),
             distance=torch.where(nearer, distance, state.distance),
-            lead=torch.where(nearer, margin(seen.logits, either(problem.goal)), state.lead),
+            lead=torch.where(nearer, lead(problem, seen.logits), state.lead),
         )
 
     def _searched(self, problem: Problem, oracle: Oracle, state: Standpoint) -> tuple[Tensor, Seen, Standpoint]:
@@ -128,7 +129,7 @@ class Walk:
         share = torch.minimum(share * (1 + BEYOND), state.high)
         x = region.clip(centre + column(share, centre) * (state.best - centre))
         seen = oracle.look(problem, x, margin)
-        wrong, score = problem.goal.reached(seen.logits), margin(seen.logits, either(problem.goal))
+        wrong, score = problem.goal.reached(seen.logits), lead(problem, seen.logits)
         state = replace(
             state,
             low=torch.where(wrong, state.low, share),
@@ -155,6 +156,11 @@ def norm_order(region: Ball) -> float:
     if isinstance(region, LinfBall):
         return torch.inf
     return 1 if isinstance(region, L1Ball) else 2
+
+
+def lead(problem: Problem, logits: Tensor) -> Tensor:
+    """(N,) by how much the model errs, in the precision of x, whatever that of the network."""
+    return margin(logits, either(problem.goal)).to(problem.x)
 
 
 def nearest_plane(order: float, seen: Seen) -> tuple[Tensor, Tensor]:
