@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sparring as sp
-from sparring.flash.analysis import SLACK
+from sparring.flash.analysis.clip import SLACK
 from sparring.flash.profiles import STANDARDS
 from sparring.flash.reading import opened
 

@@ -25,8 +25,8 @@ from sparring.cli.clips import clips
 from sparring.errors import InputError
 from sparring.flash.profiles import STANDARDS
 from sparring.flash.records import Analysis
-from sparring.flash.stills import frames_at
-from sparring.flash.wording import DISCLAIMER
+from sparring.flash.report.stills import frames_at
+from sparring.flash.report.wording import DISCLAIMER
 from typed import Type
 
 SIX = list(STANDARDS)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import sparring as sp
 from sparring.errors import InputError
-from sparring.flash import analysis
-from sparring.flash.analyser import Analyser
+from sparring.flash.analysis import clip as analysis
+from sparring.flash.analysis.analyser import Analyser
 from sparring.flash.profiles import STANDARDS
 
 BROADCAST = ("itu-r-bt.1702", "ofcom")

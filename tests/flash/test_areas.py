@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.flash.areas import Extent
-from sparring.flash.sampling import POINTS, grid
+from sparring.flash.analysis.areas import Extent
+from sparring.flash.analysis.sampling import POINTS, grid
 from sparring.flash.standards import Screen, Window
 
 WINDOW = Window(341, 256)

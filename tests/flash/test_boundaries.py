@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flash.stimuli import SCREEN, STANDARDS, raster, steps
 from sparring import flash
-from sparring.flash.colour import Colour
+from sparring.flash.reading.colour import Colour
 
 RATES = (24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60.0, 120.0, None)
 CONSTANT = RATES[:-1]

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sparring.flash.colour import Colour, luminance, tagged, uv
+from sparring.flash.reading.colour import Colour, luminance, tagged, uv
 
 LUMA = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 BT2020_TO_709 = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]  # BT.2087-0

@@ -19,10 +19,10 @@ import pytest
 import sparring
 from flash.byhand import analysis, profiles
 from sparring.errors import InputError
-from sparring.flash import export
-from sparring.flash.numbers import _PHRASES, numbers
+from sparring.flash.report import export
+from sparring.flash.report.numbers import _PHRASES, numbers
+from sparring.flash.report.wording import DISCLAIMER, clock, incident, rule_of, shown, span, tally, verdicts
 from sparring.flash.standards import Flash, Luminance, Pattern, Red, Screen, Standard, Window
-from sparring.flash.wording import DISCLAIMER, clock, incident, rule_of, shown, span, tally, verdicts
 
 PART = "decoder error after 3.20 s"
 

@@ -14,9 +14,9 @@ from flash.hazards import Clip, clips
 from flash.stimuli import STANDARDS, TRAPS
 from sparring import flash
 from sparring.errors import InputError
-from sparring.flash.colour import Colour
 from sparring.flash.mitigation.regulator import Regulator
-from sparring.flash.pictures import Picture, Plane
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import Picture, Plane
 from sparring.flash.standards import Standard
 
 QUICK = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

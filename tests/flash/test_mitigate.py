@@ -22,8 +22,8 @@ from sparring.errors import InputError
 from sparring.flash.mitigation import writing
 from sparring.flash.mitigation.quality import Quality, ssim, ssim_map
 from sparring.flash.mitigation.spans import LEVELS, Span, spans
-from sparring.flash.pictures import of_array
 from sparring.flash.reading import opened
+from sparring.flash.reading.pictures import of_array
 from sparring.flash.records import Analysis, Violation
 
 QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

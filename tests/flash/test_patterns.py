@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sparring.errors import InputError
-from sparring.flash import stripes
-from sparring.flash.patterns import Look, Patterns
+from sparring.flash.patterns import stripes
+from sparring.flash.patterns.following import Look, Patterns
 from sparring.flash.standards import Pattern
 
 HEIGHT, WIDTH, FINE = 270, 480, 2

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sparring.errors import InputError, MissingExtra
-from sparring.flash.clock import Clock, TimeFault, frame_rate
-from sparring.flash.colour import Colour
-from sparring.flash.pictures import Turn, of_frame, pixel_format
 from sparring.flash.reading import from_arrays, open_clip, opened, picture_of
+from sparring.flash.reading.clock import Clock, TimeFault, frame_rate
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import Turn, of_frame, pixel_format
 
 av = pytest.importorskip("av")
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated")

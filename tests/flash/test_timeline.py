@@ -18,9 +18,10 @@ from PIL import Image
 
 from flash.byhand import analysis, profiles
 from sparring.errors import InputError
-from sparring.flash import analyse, pen, stills, strips, timeline
+from sparring.flash import analyse
 from sparring.flash.profiles import STANDARDS
 from sparring.flash.records import Analysis
+from sparring.flash.report import pen, stills, strips, timeline
 
 LONG = "An episode with a very long name, numbers 1997-12-16 and brackets [1080p] (final cut, take 2) " * 3 + "E38.mkv"
 Pixels = NDArray[Any]

@@ -17,8 +17,8 @@ from sparring.cli.terminal import Terminal
 from sparring.errors import InputError, closest
 
 if TYPE_CHECKING:
-    from sparring.flash.export import Entry
     from sparring.flash.records import Analysis
+    from sparring.flash.report.export import Entry
     from sparring.flash.standards import Standard
 
 DEFAULT = "wcag2.2"
@@ -101,8 +101,8 @@ class Check:
 
     def carry_out(self) -> int:
         """The exit code."""
-        from sparring.flash import export
-        from sparring.flash.wording import DISCLAIMER, tally
+        from sparring.flash.report import export
+        from sparring.flash.report.wording import DISCLAIMER, tally
 
         entries: list[Entry] = []
         with self.terminal.progress("checking", len(self.clips)) as update:
@@ -129,9 +129,9 @@ class Check:
     def _one(self, number: int, path: str, told: Any) -> Entry:
         """What is found in one clip; its files are written at once, and its series is let go of."""
         from sparring import flash
-        from sparring.flash import export, timeline
         from sparring.flash.records import Series
-        from sparring.flash.wording import shown
+        from sparring.flash.report import export, timeline
+        from sparring.flash.report.wording import shown
 
         hashed = self.terminal.json or self.json is not None or self.junit is not None
         try:
@@ -142,7 +142,7 @@ class Check:
         if self.csv is not None:
             export.save_csv(self.csv[number], analysis)
         if self.pictures is not None:
-            from sparring.flash.stills import frames_at
+            from sparring.flash.report.stills import frames_at
 
             told(1.0, "drawing")
             timeline.save(self.pictures[number], analysis, self.standards, frames_at(path, timeline.moments(analysis)))
@@ -151,8 +151,8 @@ class Check:
         return replace(export.entry(kept) if hashed else export.Entry(path, kept), source=path)
 
     def _tell(self, analysis: Analysis) -> None:
-        from sparring.flash.table import clauses, incidents
-        from sparring.flash.wording import shape, shown, verdicts
+        from sparring.flash.report.table import clauses, incidents
+        from sparring.flash.report.wording import shape, shown, verdicts
 
         terminal, name = self.terminal, shown(analysis.source)
         terminal.show(f"\n{name} · {shape(analysis)}")
@@ -167,7 +167,7 @@ class Check:
         terminal.say(f"{name}: {verdicts(analysis)}")
 
     def _wrote(self) -> None:
-        from sparring.flash.wording import shown
+        from sparring.flash.report.wording import shown
 
         single = [path for path in (self.json, self.junit) if path is not None]
         several = [path for paths in (self.csv, self.pictures) if paths for path in paths if path.exists()]
@@ -195,8 +195,8 @@ def fix(
     A clip that meets them already is copied bit for bit. Exit codes: 0 met, 1 still not met, 3 undecided.
     """
     from sparring import flash
-    from sparring.flash.table import before_and_after
-    from sparring.flash.wording import DISCLAIMER, shown, verdicts
+    from sparring.flash.report.table import before_and_after
+    from sparring.flash.report.wording import DISCLAIMER, shown, verdicts
 
     asked, terminal = _standards(standard), Terminal(quiet=quiet)
     if lossless and crf is not None:
@@ -236,8 +236,8 @@ def standards(
     """List the standards, or every number of one of them with the clause it comes from."""
     import json as jsons
 
-    from sparring.flash.export import document
-    from sparring.flash.table import profiles, readings
+    from sparring.flash.report.export import document
+    from sparring.flash.report.table import profiles, readings
 
     chosen = _standards(["all" if standard is None else standard])
     terminal = Terminal()
@@ -271,7 +271,7 @@ def _standards(words: Sequence[str] | None) -> tuple[Standard, ...]:
 
 def _code(entries: Sequence[Entry]) -> int:
     """What does not meet goes before what could not be read at all, and that before what was read in part."""
-    from sparring.flash.export import overall
+    from sparring.flash.report.export import overall
 
     if any(one.passed is False for one in entries):
         return GATE

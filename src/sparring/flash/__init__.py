@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from sparring.flash.standards import Standard as Standard
 
 if TYPE_CHECKING:
-    from sparring.flash.analyser import Analyser as Analyser
-    from sparring.flash.analysis import analyse as analyse
-    from sparring.flash.colour import Colour as Colour
+    from sparring.flash.analysis.analyser import Analyser as Analyser
+    from sparring.flash.analysis.clip import analyse as analyse
     from sparring.flash.mitigation.clip import Mitigation as Mitigation
     from sparring.flash.mitigation.clip import mitigate as mitigate
     from sparring.flash.mitigation.limiter import Limiter as Limiter
+    from sparring.flash.reading.colour import Colour as Colour
 
 _HOMES = {
-    "Analyser": "sparring.flash.analyser",
-    "Colour": "sparring.flash.colour",
+    "Analyser": "sparring.flash.analysis.analyser",
+    "Colour": "sparring.flash.reading.colour",
     "Limiter": "sparring.flash.mitigation.limiter",
     "Mitigation": "sparring.flash.mitigation.clip",
-    "analyse": "sparring.flash.analysis",
+    "analyse": "sparring.flash.analysis.clip",
     "mitigate": "sparring.flash.mitigation.clip",
 }
 

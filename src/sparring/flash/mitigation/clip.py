@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
-from sparring.flash.analysis import Progress, analyse
-from sparring.flash.clips import Clip, Source, from_arrays
+from sparring.flash.analysis.clip import Progress, analyse
+from sparring.flash.analysis.transitions import TICK
 from sparring.flash.mitigation.limiter import array_of
 from sparring.flash.mitigation.quality import Quality
 from sparring.flash.mitigation.shots import Shot, shots
 from sparring.flash.mitigation.spans import Span, limited, spans, sparing
 from sparring.flash.mitigation.writing import Encoding, beside, checked, writer
-from sparring.flash.pictures import Picture
 from sparring.flash.reading import opened
+from sparring.flash.reading.clips import Clip, Source, from_arrays
+from sparring.flash.reading.pictures import Picture
 from sparring.flash.records import Analysis
 from sparring.flash.standards import Standard, named
-from sparring.flash.transitions import TICK
 
 ROUNDS = 6  # times that a clip is limited and analysed at most
 ROUNDED = 0.0051  # seconds by which GIF's hundredths may be off

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
-from sparring.flash.clips import by, picture_of
-from sparring.flash.colour import Colour
 from sparring.flash.mitigation.regulator import Regulator
-from sparring.flash.pictures import SRGB, Picture
+from sparring.flash.reading.clips import by, picture_of
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import SRGB, Picture
 from sparring.flash.standards import Standard, named
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from sparring.flash.colour import Colour
-from sparring.flash.pictures import Picture
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import Picture
 
 Floats = NDArray[np.float32]
 

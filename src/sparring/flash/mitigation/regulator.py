@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.areas import Extent
-from sparring.flash.colour import Codes, Sdr, luminance
-from sparring.flash.counting import Gate, Kept, Tally
-from sparring.flash.pictures import Picture, Plane
-from sparring.flash.sampling import Grid, Taker, grid
+from sparring.flash.analysis.areas import Extent
+from sparring.flash.analysis.counting import Gate, Kept, Tally
+from sparring.flash.analysis.sampling import Grid, Taker, grid
+from sparring.flash.analysis.transitions import NONE, TICK, Detector, Floats, Light, Points, detector
+from sparring.flash.reading.colour import Codes, Sdr, luminance
+from sparring.flash.reading.pictures import Picture, Plane
 from sparring.flash.standards import Area, Flash, Luminance, Red, Standard
-from sparring.flash.transitions import NONE, TICK, Detector, Floats, Light, Points, detector
 
 SHARE = 0.85  # of the difference that makes a transition: held points stay below it, for the encoder's noise
 HALVINGS = 6  # a step is as long as it may be to 1/64 of the way

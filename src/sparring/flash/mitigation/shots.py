@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.clips import Clip
-from sparring.flash.pictures import Picture, Plane, of_frame, pixel_format
-from sparring.flash.reading import _File, open_clip
+from sparring.flash.reading.clips import Clip
+from sparring.flash.reading.files import File, open_clip
+from sparring.flash.reading.pictures import Picture, Plane, of_frame, pixel_format
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -55,7 +55,7 @@ def writable(plane: Plane) -> NDArray[Any]:
     )
 
 
-class _Frames(_File):
+class _Frames(File):
     """A clip that gives shots in place of pictures."""
 
     def _shown(self, frame: VideoFrame, seconds: float, step: float) -> Iterator[Any]:
@@ -66,7 +66,7 @@ class _Frames(_File):
 def shots(path: Path) -> tuple[Clip, Iterator[Shot]]:
     """A file as a clip, and its frames with their pictures in the order in which they are shown."""
     clip = open_clip(path)
-    if isinstance(clip, _File):
+    if isinstance(clip, File):
         clip = _Frames(path)
         return clip, cast("Iterator[Shot]", clip.pictures())
     return clip, (_framed(picture) for picture in clip.pictures())

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from sparring.flash.colour import luminance
 from sparring.flash.mitigation.regulator import picture_of_planes
-from sparring.flash.patterns import CONTRAST
-from sparring.flash.pictures import Picture
+from sparring.flash.patterns.following import CONTRAST
+from sparring.flash.reading.colour import luminance
+from sparring.flash.reading.pictures import Picture
 from sparring.flash.records import Box
 
 FAINT = (0.85, 0.7, 0.5, 0.3, 0.0)  # of the contrast that makes a pattern, by how strict

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sparring.flash.analysis.transitions import TICK
 from sparring.flash.mitigation.regulator import Active, Regulator
 from sparring.flash.mitigation.softening import Softener
-from sparring.flash.pictures import Picture
+from sparring.flash.reading.pictures import Picture
 from sparring.flash.records import Box, Violation
 from sparring.flash.standards import Flash, Luminance, Standard
-from sparring.flash.transitions import TICK
 
 MEMORY = 1.2  # seconds: a second of transitions, and what may be remembered before it
 LONGER = 1.05  # times the second in which transitions are counted, so that none of them is at the very limit

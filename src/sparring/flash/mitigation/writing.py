@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparring.errors import InputError
-from sparring.flash.clips import Clip
 from sparring.flash.mitigation.shots import Shot, writable
-from sparring.flash.pictures import of_frame, pixel_format
+from sparring.flash.reading.clips import Clip
+from sparring.flash.reading.pictures import of_frame, pixel_format
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from sparring.flash.spectrum import Signal, Spectrum
-from sparring.flash.tiles import STEP, Floats
+from sparring.flash.patterns.spectrum import Signal, Spectrum
+from sparring.flash.patterns.tiles import STEP, Floats
 
 Mask = NDArray[np.bool_]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.colour import Codes
-from sparring.flash.pictures import Picture, Plane
+from sparring.flash.reading.colour import Codes
+from sparring.flash.reading.pictures import Picture, Plane
 
 POINTS = 57_600  # for a coarse look: every sixth pixel each way at 1920 × 1080
 PATCH = 1 << 16  # points handled together, so that what is computed for them stays in the processor's cache

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sparring.errors import InputError
-from sparring.flash.clips import Clip, check_size, picture_of
-from sparring.flash.pictures import SRGB, Picture
+from sparring.flash.reading.clips import Clip, check_size, picture_of
+from sparring.flash.reading.pictures import SRGB, Picture
 
 _PNG_END = b"IEND\xae\x42\x60\x82"
 

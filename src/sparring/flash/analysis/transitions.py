@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.colour import uv
+from sparring.flash.reading.colour import uv
 from sparring.flash.standards import Luminance, Red
 
 Points = NDArray[np.intp]

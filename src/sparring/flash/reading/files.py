@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from sparring.errors import InputError, MissingExtra
-from sparring.flash.animations import WebP, damage, loops
-from sparring.flash.clips import LARGEST_PICTURE, Clip, Source, by, check_size, from_arrays, picture_of
-from sparring.flash.clock import Clock, TimeFault, frame_rate
-from sparring.flash.colour import Colour
-from sparring.flash.pictures import SRGB, Picture, Plane, Turn, of_frame
+from sparring.flash.reading.animations import WebP, damage, loops
+from sparring.flash.reading.clips import LARGEST_PICTURE, Clip, Source, by, check_size, from_arrays
+from sparring.flash.reading.clock import Clock, TimeFault, frame_rate
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import SRGB, Picture, Turn, of_frame
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
-
-__all__ = ["Clip", "Colour", "Picture", "Plane", "Source", "from_arrays", "open_clip", "opened", "picture_of"]
 
 _SCANNED = 200, 24, 16 << 20  # packets whose times are looked at first; only so many beyond this number of bytes
 _TIMED = {"mov", "matroska", "avi", "flv", "gif", "asf", "nut"}  # containers that say how long they are
@@ -67,7 +65,7 @@ def open_clip(path: str | os.PathLike[str]) -> Clip:
         start = opening.read(12)
     if start[:4] == b"RIFF" and start[8:] == b"WEBP":
         return WebP(file)
-    return _File(file)
+    return File(file)
 
 
 def _av() -> Any:
@@ -82,7 +80,7 @@ class _Unreadable(Exception):
     """The rest of a clip cannot be read; the message says why."""
 
 
-class _File(Clip):
+class File(Clip):
     def __init__(self, file: Path) -> None:
         self._file = file
         self._unreferred: set[int] = set()  # packets before the first frame that cannot be decoded

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.colour import luminance
-from sparring.flash.pictures import Picture, Plane
+from sparring.flash.reading.colour import luminance
+from sparring.flash.reading.pictures import Picture, Plane
 
 ROWS, COLUMNS = 270, 480  # at most so many cells
 _EACH = 4  # points a cell is averaged over, along each side: all of them at 1920 × 1080

@@ -14,12 +14,12 @@ from os import PathLike
 
 import numpy as np
 
-from sparring.flash.analyser import Analyser, concluded
-from sparring.flash.colour import Colour
-from sparring.flash.incidents import Incident, Watch
+from sparring.flash.analysis.analyser import Analyser, concluded
+from sparring.flash.analysis.incidents import Incident, Watch
+from sparring.flash.analysis.sampling import POINTS
 from sparring.flash.reading import Clip, Picture, Source, opened
+from sparring.flash.reading.colour import Colour
 from sparring.flash.records import Analysis, Series, Violation
-from sparring.flash.sampling import POINTS
 from sparring.flash.standards import Standard, named
 
 SLACK = 0.15  # four standard errors of an area that is a quarter of a 10° window, scattered like noise

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sparring.flash.numbers import numbers
 from sparring.flash.records import Analysis, Violation
+from sparring.flash.report.numbers import numbers
+from sparring.flash.report.wording import rule_of, share, span, surface, worst_first
 from sparring.flash.standards import Standard
-from sparring.flash.wording import rule_of, share, span, surface, worst_first
 
 LISTED = 6  # incidents told of one standard
 _WORDS = {True: "meets", False: "does not meet", None: "undecided"}

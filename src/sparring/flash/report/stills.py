@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from sparring.errors import InputError
-from sparring.flash.pictures import Picture
 from sparring.flash.reading import Source, opened
+from sparring.flash.reading.pictures import Picture
 from sparring.flash.records import Box
 
 Still: TypeAlias = NDArray[np.uint8]

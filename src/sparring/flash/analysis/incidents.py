@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sparring.flash.counting import Level
-from sparring.flash.patterns import Look
+from sparring.flash.analysis.counting import Level
+from sparring.flash.analysis.sampling import Grid
+from sparring.flash.analysis.transitions import TICK
+from sparring.flash.patterns.following import Look
 from sparring.flash.records import Box, Violation
-from sparring.flash.sampling import Grid
 from sparring.flash.standards import Flash, Pattern, Standard
-from sparring.flash.transitions import TICK
 
 _BOXES = 8  # more places than this are told as one
 _COARSE = 90  # rows of the map that boxes are read from, so that points of one place hang together

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.areas import Extent
-from sparring.flash.transitions import NONE, TICK, Points
+from sparring.flash.analysis.areas import Extent
+from sparring.flash.analysis.transitions import NONE, TICK, Points
 
 _SIGNS = (1, -1)
 _FRAME = 1e-3  # seconds: the texts' 334 ms are ten frames of 30, which is 333.3

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
-from sparring.flash.colour import Colour
-from sparring.flash.pictures import SRGB, Picture, of_array
+from sparring.flash.reading.colour import Colour
+from sparring.flash.reading.pictures import SRGB, Picture, of_array
 
 Source: TypeAlias = tuple[Iterable[NDArray[Any]], Iterable[float]]
 """Frames, and when each is shown in seconds."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_opening, find_objects, label
 
 from sparring.errors import InputError
-from sparring.flash import stripes
+from sparring.flash.patterns import stripes
 from sparring.flash.records import Box
 from sparring.flash.standards import Pattern
 

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.sampling import Grid
+from sparring.flash.analysis.sampling import Grid
+from sparring.flash.analysis.transitions import Points
 from sparring.flash.standards import Area, Window
-from sparring.flash.transitions import Points
 
 Counts: TypeAlias = NDArray[Any]  # whole numbers, or fractions of them where windows are
 _TINY = 1e-6  # of the area: what floating point may add to a share that is exactly the limit

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
+from sparring.flash.report.wording import share
 from sparring.flash.standards import Flash, Luminance, Pattern, Red, Screen, Standard, Window
-from sparring.flash.wording import share
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from scipy.ndimage import binary_dilation, label, maximum_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sparring.flash.regularity import regular
-from sparring.flash.spectrum import Spectrum
-from sparring.flash.tiles import CELL, SMALLEST, STEP, Floats, Ints, Tiles, layout_of, tiles_of
+from sparring.flash.patterns.regularity import regular
+from sparring.flash.patterns.spectrum import Spectrum
+from sparring.flash.patterns.tiles import CELL, SMALLEST, STEP, Floats, Ints, Tiles, layout_of, tiles_of
 
 __all__ = ["STEP", "Floats", "Spectrum", "Stripes", "again", "find"]
 

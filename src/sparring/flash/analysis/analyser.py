@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
-from sparring.flash.areas import Extent
-from sparring.flash.colour import Codes, Sdr, luminance
-from sparring.flash.counting import Counter, Gate, Tally
-from sparring.flash.incidents import PatternWatch, Watch
-from sparring.flash.maps import luminance_map, single_points
-from sparring.flash.patterns import Patterns
+from sparring.flash.analysis.areas import Extent
+from sparring.flash.analysis.counting import Counter, Gate, Tally
+from sparring.flash.analysis.incidents import PatternWatch, Watch
+from sparring.flash.analysis.sampling import POINTS, Grid, Taker, grid
+from sparring.flash.analysis.transitions import NONE, Detector, Light, Points, detector
+from sparring.flash.patterns.following import Patterns
+from sparring.flash.patterns.maps import luminance_map, single_points
 from sparring.flash.reading import Picture, picture_of
+from sparring.flash.reading.colour import Codes, Sdr, luminance
 from sparring.flash.records import Analysis, Series, Verdict, Violation
-from sparring.flash.sampling import POINTS, Grid, Taker, grid
 from sparring.flash.standards import Area, Luminance, Red, Standard, named
-from sparring.flash.transitions import NONE, Detector, Light, Points, detector
 
 T = TypeVar("T")
 

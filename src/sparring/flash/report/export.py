@@ -18,8 +18,8 @@ import sparring
 from sparring.errors import InputError
 from sparring.files import written
 from sparring.flash.records import Analysis, Violation
+from sparring.flash.report.wording import DISCLAIMER, incident, rule_of, shown, verdict
 from sparring.flash.standards import Standard
-from sparring.flash.wording import DISCLAIMER, incident, rule_of, shown, verdict
 
 SCHEMA = "sparring.flash/1"
 # What XML 1.0 cannot hold, not even escaped.

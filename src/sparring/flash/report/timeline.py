@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparring.files import written
-from sparring.flash import strips as over_time
-from sparring.flash.pen import (
+from sparring.flash.records import Analysis, Violation
+from sparring.flash.report import strips as over_time
+from sparring.flash.report.pen import (
     CALM,
     CALM_TINT,
     CARD,
@@ -31,10 +32,9 @@ from sparring.flash.pen import (
     length,
     wrapped,
 )
-from sparring.flash.records import Analysis, Violation
+from sparring.flash.report.stills import fitting, harmless, outlined
+from sparring.flash.report.wording import DISCLAIMER, extent, rule_of, shape, shown, span, verdict, worst_first
 from sparring.flash.standards import Standard
-from sparring.flash.stills import fitting, harmless, outlined
-from sparring.flash.wording import DISCLAIMER, extent, rule_of, shape, shown, span, verdict, worst_first
 
 Stills = Sequence[tuple[float, NDArray[np.uint8]]]  # seconds, and the frame (H, W, 3) sRGB that is on show then
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from sparring.flash.tiles import STEP, Floats
+from sparring.flash.patterns.tiles import STEP, Floats
 
 Signal = NDArray[np.complex64]
 

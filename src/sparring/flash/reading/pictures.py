@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.errors import InputError
-from sparring.flash.colour import Codes, Colour, tagged
+from sparring.flash.reading.colour import Codes, Colour, tagged
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparring.flash.pen import (
+from sparring.flash.records import Analysis, Violation
+from sparring.flash.report.pen import (
     CALM_EDGE,
     CALM_TINT,
     CARD,
@@ -24,9 +25,8 @@ from sparring.flash.pen import (
     elided,
     wrapped,
 )
-from sparring.flash.records import Analysis, Violation
+from sparring.flash.report.wording import clock, share, surface
 from sparring.flash.standards import Flash, Pattern, Rule, Standard
-from sparring.flash.wording import clock, share, surface
 
 LABELS, LIMITS = 232, 108  # pixels left and right of the plot
 COUNTS, AREAS, BETWEEN = 54, 26, 8  # heights

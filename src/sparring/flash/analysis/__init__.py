@@ -1,0 +1,1 @@
+"""Points, transitions, areas, counts, incidents; read `clip.py` first, then `analyser.py`."""
