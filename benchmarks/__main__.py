@@ -15,6 +15,10 @@ SCRIPTS = (
     "defenses",
     "masking",
     "cifar10",
+    "flash_clips",
+    "flash_codecs",
+    "flash_mitigation",
+    "flash_speed",
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +162,14 @@ def test_a_violation_ends_before_the_flashing_starts_again() -> None:
     assert [round(one.start * FPS) for one in found] == [10, 85]
     assert [round(one.end * FPS) for one in found] == [23, 98]
     assert [one.count for one in found] == [8, 8]
+
+
+def test_the_page_says_of_every_trap_what_the_table_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flash.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.) \| ", page, re.MULTILINE))
+    marks = dict(re.findall(r"^\| `(\w+)` \| (. \| . \| . \| .) \| ", page, re.MULTILINE))
+    assert set(rows) == set(TRAPS)
+    for name, trap in TRAPS.items():
+        told = [trap.expected[one].passed for one in ("wcag2.2", "trace24", "ofcom", "nab-j")]
+        assert marks[name] == " | ".join("✓" if passed else "✗" for passed in told), name
+        assert trap.about in page
