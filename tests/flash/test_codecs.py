@@ -107,3 +107,16 @@ def test_an_encoder_that_drops_frames_leaves_the_times_of_the_others(tmp_path: P
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         assert verdicts(path) == {key: TRAPS[name].expected[key].passed for key in ASKED}
+
+
+@pytest.mark.parametrize(("centiseconds", "passed"), [(10, False), (20, True)])
+def test_a_loop_of_two_pictures_flashes_for_ever(centiseconds: int, passed: bool, tmp_path: Path) -> None:
+    """Black and white, a tenth or a fifth of a second each: one transition in the file, ten or five a second shown."""
+    pictures = [Image.fromarray(field_of(code, 64, 36)[0]) for code in (0, 255)]
+    path = tmp_path / "two.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=10 * centiseconds, loop=0)
+    found = flash.analyse(path, (*ASKED, "nab-j"))
+    assert found.passed is passed
+    assert found.seconds >= 6
+    # Five a second are allowed; that they last for more than five seconds is told.
+    assert {one.rule for one in found.advisories} == {"extended flash"}

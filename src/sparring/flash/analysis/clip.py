@@ -26,6 +26,7 @@ SLACK = 0.15  # four standard errors of an area that is a quarter of a 10° wind
 Progress = Callable[[float, str], None]
 """Called with the share that is done, in [0, 1], and what is being done."""
 
+_LOOPED = 7.0  # seconds of a loop that are looked at, at least twice round: the longest that a rule asks, and two more
 _BEFORE = 1.2  # seconds before an incident with which an exact look begins
 
 
@@ -69,15 +70,20 @@ def analyse(
 
 
 def _looped(clip: Clip, progress: Progress | None, what: str) -> Iterator[Picture]:
-    """The pictures of a clip; those of a loop twice, for what flashes across its seam."""
-    offset = 0.0
-    for _ in range(1 + clip.loops):
+    """The pictures of a clip; those of a loop again and again, for what flashes across its seam and for how long."""
+    offset, whole = 0.0, clip.duration or 0.0
+    while True:
+        last = offset
         for picture in clip.pictures():
             shown = replace(picture, seconds=picture.seconds + offset) if offset else picture
-            if progress is not None and clip.duration:
-                progress(min(1.0, shown.seconds / (clip.duration * (1 + clip.loops))), what)
+            last = shown.seconds
+            if progress is not None and whole:
+                progress(min(1.0, last / max(whole, _LOOPED if clip.loops else 0.0)), what)
             yield shown
-        offset = clip.duration or 0.0
+        offset += clip.duration or 0.0
+        twice = offset >= 2 * (clip.duration or 0.0)
+        if not clip.loops or clip.problem or offset <= last or (twice and offset >= _LOOPED):
+            return
 
 
 def _undecided(first: Analyser) -> list[_Close]:
