@@ -79,7 +79,7 @@ def test_a_picture_of_another_shape_is_shown_as_large_as_the_display_allows() ->
     # 1080 × 1920 upright: one pixel is 1080 / 1920 CSS pixels, so the window is 606 × 455 pixels.
     extent = Extent(WINDOW, grid((1080, 1920)))
     everything = np.arange(len(extent.grid))
-    assert extent.share(everything) == 1.0
+    assert extent.share(everything) == 1
     assert extent.cells / len(everything) == pytest.approx(341 * 256 / (1080 * 1080 / 1920 * 1080), rel=0.02)
 
 

@@ -1,8 +1,9 @@
 """How much of the screen, or of any 10° window of it, some points cover.
 
-On a coarse grid a window is rounded to whole cells and its limit with it. On the grid of all pixels its sides may be
-fractions of a pixel; the largest sum over all positions of such a window is reached with one side on the edge of a
-pixel (the sum is linear between those), so windows that begin and windows that end there are looked at.
+The sides of a window may be fractions of a pixel. The largest sum over all its positions is reached with a side on the
+edge of a pixel (the sum is linear between those), so windows that begin and windows that end there are looked at. On a
+coarse grid, whose areas are estimates anyway, windows are of whole bins of two by two cells, which is far faster; the
+limit stays that of the true window, so that the area of what fits into one is not affected.
 """
 
 from __future__ import annotations
@@ -51,35 +52,30 @@ class Extent:
         self.cells = float(len(grid))  # the area that a share of 1 stands for
         self.sides: tuple[Side, Side] | None = None
         if isinstance(area, Window):
-            self.sides, self.cells = self._window(area, aspect)
-            self._tile(self.sides)
+            self._begin(area, aspect)
 
-    def _window(self, area: Window, aspect: float) -> tuple[tuple[Side, Side], float]:
-        width, height = self.grid.size
-        rows, columns = self.grid.shape
+    def _begin(self, area: Window, aspect: float) -> None:
+        (width, height), (rows, columns) = self.grid.size, self.grid.shape
         if area.of_frame is not None:
             wide, high = area.of_frame[0] * columns, area.of_frame[1] * rows
         else:
             pixel = min(area.display[0] / (width * aspect), area.display[1] / height)  # CSS pixels a pixel is high
             wide = area.width / (pixel * aspect) * columns / width
             high = area.height / pixel * rows / height
+        self.cells = wide * high
+        side = 1 if self.grid.exact else 2
         if not self.grid.exact:
-            wide, high = max(1.0, round(wide)), max(1.0, round(high))
-        sides = (_side(high), _side(wide))
-        return sides, wide * high
-
-    def _tile(self, sides: tuple[Side, Side]) -> None:
-        """Tiles of a quarter of the window: no window holds more than the five by five tiles that it touches do."""
-        rows, columns = self.grid.shape
-        high, wide = (max(1, -(-side.cells // 4)) for side in sides)
-        self.tiles = -(-rows // high), -(-columns // wide)
-        down, across = np.arange(rows) // high, np.arange(columns) // wide
-        self.tile = (down[:, None] * self.tiles[1] + across).ravel().astype(np.int32)
-        # A window may touch six tiles where its side is not a whole number of them.
-        self.touched = tuple(
-            Side(-(-(side.cells + (side.rest > 0) - 1) // size) + 1, 0.0)
-            for side, size in zip(sides, (high, wide), strict=True)
-        )
+            high, wide = (side * max(1, round(length / side)) for length in (high, wide))
+        self.sides = _side(high / side), _side(wide / side)
+        self.bins, self.bin = _tiled(self.grid.shape, (side, side))
+        if self.grid.exact:  # there, a first look at larger tiles saves most of the work
+            tile = max(1, -(-self.sides[0].cells // 4)), max(1, -(-self.sides[1].cells // 4))
+            self.tiles, self.tile = _tiled(self.grid.shape, tile)
+            # A window may touch six tiles where its side is not a whole number of them.
+            self.touched = tuple(
+                Side(-(-(side.cells + (side.rest > 0) - 1) // size) + 1, 0.0)
+                for side, size in zip(self.sides, tile, strict=True)
+            )
 
     def least(self, slack: float) -> float:
         """No fewer points than this can be too many; `slack` scales the limit."""
@@ -94,16 +90,14 @@ class Extent:
         """The share that the points cover, of the screen or of the window that has most of them."""
         if self.sides is None or not len(points):
             return len(points) / self.cells
-        return max(float(sums.max()) for sums in self._sums(points)) / self.cells
+        return min(1.0, max(float(sums.max()) for sums in self._sums(points)) / self.cells)
 
     def room(self, points: Points, slack: float) -> bool:
         """Whether so many points could be too many at all, which is soon told."""
         least = self.least(slack)
-        if len(points) < least or self.sides is None:
+        if len(points) < least or self.sides is None or not self.grid.exact:
             return len(points) >= least
-        held = np.bincount(self.tile[points], minlength=self.tiles[0] * self.tiles[1]).reshape(self.tiles)
-        total = np.zeros((self.tiles[0] + 1, self.tiles[1] + 1), np.int64)
-        total[1:, 1:] = held.cumsum(0).cumsum(1)
+        total = _summed(points, self.tiles, self.tile)
         return float(self.touched[1].sums(self.touched[0].sums(total)[0].T)[0].max()) >= least
 
     def crowded(self, points: Points, slacks: tuple[float, ...]) -> list[Points]:
@@ -113,41 +107,53 @@ class Extent:
         if self.sides is None:
             share = len(points) / self.cells
             return [points if self.exceeds(share, slack) else points[:0] for slack in slacks]
-        found = list(self._sums(points))
-        crowded = []
-        for slack in slacks:
-            inside = np.zeros(self.grid.shape, bool)
-            for sums in found:
-                self._cover(inside, self.exceeds(sums / self.cells, slack))
-            crowded.append(points[inside.ravel()[points]])
-        return crowded
+        sums, own = self._sums(points), self.bin[points]
+        return [
+            points[self._covered([self.exceeds(sum_ / self.cells, slack) for sum_ in sums]).ravel()[own]]
+            for slack in slacks
+        ]
 
     def _sums(self, points: Points) -> list[Counts]:
         """How many of the points lie in each window."""
         assert self.sides is not None
-        rows, columns = self.grid.shape
-        total = np.zeros((rows + 1, columns + 1), np.int32)
-        total[1:, 1:].flat[points] = 1
-        total.cumsum(0, out=total)
-        total.cumsum(1, out=total)
+        total = _summed(points, self.bins, self.bin)
         return [sums.T for down in self.sides[0].sums(total) for sums in self.sides[1].sums(down.T)]
 
-    def _cover(self, inside: NDArray[np.bool_], windows: NDArray[np.bool_]) -> None:
-        """Mark what lies within any of the windows."""
-        if not windows.any():
-            return
+    def _covered(self, windows: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """The bins that lie within any of the windows, of each kind of which the first begins at the first bin."""
+        if any(kind.all() for kind in windows):
+            return np.ones(self.bins, bool)
         assert self.sides is not None
-        if windows.all():
-            inside[:] = True
-            return
         high, wide = (
-            min(side.cells + (side.rest > 0), length) for side, length in zip(self.sides, self.grid.shape, strict=True)
+            min(side.cells + (side.rest > 0), length) for side, length in zip(self.sides, self.bins, strict=True)
         )
-        rows, columns = windows.shape
-        edges = np.zeros((self.grid.shape[0] + 1, self.grid.shape[1] + 1), np.int32)
-        for down, right, sign in ((0, 0, 1), (high, 0, -1), (0, wide, -1), (high, wide, 1)):
-            edges[down : down + rows, right : right + columns] += sign * windows.astype(np.int32)
-        inside |= edges.cumsum(0).cumsum(1)[:-1, :-1] > 0
+        edges = np.zeros((self.bins[0] + 1, self.bins[1] + 1), np.int32)
+        for kind in windows:
+            rows, columns = kind.shape
+            if kind.any():
+                marks = kind.astype(np.int32)
+                edges[:rows, :columns] += marks
+                edges[high : high + rows, :columns] -= marks
+                edges[:rows, wide : wide + columns] -= marks
+                edges[high : high + rows, wide : wide + columns] += marks
+        return edges.cumsum(0).cumsum(1)[:-1, :-1] > 0
+
+
+def _tiled(shape: tuple[int, int], tile: tuple[int, int]) -> tuple[tuple[int, int], Points]:
+    """How many tiles there are, and in which each cell lies, by number."""
+    (rows, columns), (high, wide) = shape, tile
+    tiles = -(-rows // high), -(-columns // wide)
+    number = (np.arange(rows) // high)[:, None] * tiles[1] + np.arange(columns) // wide
+    return tiles, number.ravel()
+
+
+def _summed(points: Points, tiles: tuple[int, int], tile: Points) -> Counts:
+    """Points in all tiles above and to the left of each edge."""
+    total = np.zeros((tiles[0] + 1, tiles[1] + 1), np.int32)
+    total[1:, 1:] = np.bincount(tile[points], minlength=tiles[0] * tiles[1]).reshape(tiles)
+    total.cumsum(0, out=total)
+    total.cumsum(1, out=total)
+    return total
 
 
 def _side(length: float) -> Side:
