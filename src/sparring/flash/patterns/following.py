@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 CONTRAST = 0.1  # light minus dark: 20 of 200 cd/m²
 DARK_BELOW = 0.8  # the dark stripes: 160 cd/m²
 IDLE = 0.125  # seconds between looks while there is no pattern, or one that has long been at rest
-WATCHED = 1 / 6  # and while every frame is watched for what is new
+WATCHED = 1 / 4  # and while every frame is watched for what is new
 ASLEEP = 0.5  # and while the picture does not change
 SEARCH = 0.25  # seconds between searches while a pattern is followed, unless it is lost
 CLOSEST = 1 / 65  # seconds between looks while there is one: every frame up to 60 a second
@@ -81,7 +81,7 @@ class Patterns:
         True eight times a second while nothing is like a pattern and at every frame (up to 60 a second) while
         something is. `points`: relative luminance of any fixed points of the frame, (N,), a few thousand; with them a
         pattern is seen at the frame on which it appears, its duration is exact to a frame, not to 0.125 s, and looks
-        are rarer: six a second while there is no pattern, two while the picture is at rest, eight while a pattern has
+        are rarer: four a second while there is no pattern, two while the picture is at rest, eight while a pattern has
         been at rest for longer than any rule allows.
         """
         if self._seconds is not None and 0 < seconds - self._seconds <= 0.2:
