@@ -20,11 +20,11 @@ from sparring.flash.analysis.areas import Extent
 from sparring.flash.analysis.counting import Counter, Gate, Tally
 from sparring.flash.analysis.incidents import PatternWatch, Watch
 from sparring.flash.analysis.sampling import POINTS, Grid, Taker, grid
-from sparring.flash.analysis.transitions import NONE, Detector, Light, Points, detector
+from sparring.flash.analysis.transitions import NONE, Detector, Points, detector, lights
 from sparring.flash.patterns.following import Patterns
 from sparring.flash.patterns.maps import luminance_map, single_points
 from sparring.flash.reading import Picture, picture_of
-from sparring.flash.reading.colour import Codes, Sdr, luminance
+from sparring.flash.reading.colour import Codes, Sdr
 from sparring.flash.records import Analysis, Series, Verdict, Violation
 from sparring.flash.standards import Area, Luminance, Red, Standard, named
 
@@ -87,7 +87,7 @@ class Patch:
             for sensor in self.sensors:
                 sensor.detector.still(picture.seconds)
             return []
-        light = self.lit(picture, codes)
+        light = lights(picture.colour, codes, (sensor.sdr for sensor in self.sensors))
         self.luminance = next(iter(light.values())).luminance
         if self.brightest is None:
             self.brightest = self.luminance.copy()
@@ -98,14 +98,6 @@ class Patch:
             sensor.detector.keep(light[sensor.sdr], picture.seconds, up, down)
             found.append((up + self.start, down + self.start))
         return found
-
-    def lit(self, picture: Picture, codes: list[Codes]) -> dict[Sdr, Light]:
-        """The light of these points, for each reading of SDR codes that some standard asks for."""
-        light = {}
-        for sdr in dict.fromkeys(sensor.sdr for sensor in self.sensors):
-            red, green, blue = picture.colour.light(codes, sdr)
-            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
-        return light
 
 
 @dataclass

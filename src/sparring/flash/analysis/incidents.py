@@ -13,7 +13,7 @@ from sparring.flash.analysis.sampling import Grid
 from sparring.flash.analysis.transitions import TICK
 from sparring.flash.patterns.following import Look
 from sparring.flash.records import Box, Violation
-from sparring.flash.standards import Flash, Pattern, Standard
+from sparring.flash.standards import Flash, Pattern, Rule, Standard
 
 _BOXES = 8  # more places than this are told as one
 _COARSE = 90  # rows of the map that boxes are read from, so that points of one place hang together
@@ -30,18 +30,23 @@ class Incident:
     mask: NDArray[np.bool_]
 
 
-class Watch:
+class _Watched:
+    """One rule of one standard."""
+
+    def __init__(self, standard: Standard, rule: Rule) -> None:
+        self.standard = standard
+        self.key = f"{standard.name}: {rule.name}"
+        self.open = False
+        self.now = (0, 0.0, 1.0)  # count (of pairs, for a pattern), area and margin at the last look
+
+
+class Watch(_Watched):
     """Joins what one rule says at each moment into incidents."""
 
     def __init__(self, standard: Standard, rule: Flash, grid: Grid) -> None:
-        self.standard, self.rule, self.grid = standard, rule, grid
+        super().__init__(standard, rule)
+        self.rule, self.grid = rule, grid
         self.found: list[Incident] = []
-        self.open = False
-        self.now = (0, 0.0, 1.0)  # count, area and margin of the last picture
-
-    @property
-    def key(self) -> str:
-        return f"{self.standard.name}: {self.rule.name}"
 
     def push(self, seconds: float, level: Level, counted: bool) -> None:
         allowed = self.rule.transitions
@@ -86,18 +91,13 @@ class Watch:
         ]
 
 
-class PatternWatch:
+class PatternWatch(_Watched):
     """Joins what one rule says of patterns at each look into incidents."""
 
     def __init__(self, standard: Standard, rule: Pattern, size: tuple[int, int]) -> None:
-        self.standard, self.rule, self.size = standard, rule, size
+        super().__init__(standard, rule)
+        self.rule, self.size = rule, size
         self.found: list[Violation] = []
-        self.open = False
-        self.now = (0, 0.0, 1.0)  # pairs, area and margin at the last look
-
-    @property
-    def key(self) -> str:
-        return f"{self.standard.name}: {self.rule.name}"
 
     @property
     def violated(self) -> list[Violation]:

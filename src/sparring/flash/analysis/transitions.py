@@ -9,13 +9,14 @@ between adjacent peaks and valleys, as WCAG's definition literally says.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.flash.reading.colour import uv
+from sparring.flash.reading.colour import Codes, Colour, Sdr, luminance, uv
 from sparring.flash.standards import Luminance, Red
 
 Points = NDArray[np.intp]
@@ -33,6 +34,16 @@ class Light:
     green: Floats
     blue: Floats
     luminance: Floats
+
+
+def lights(colour: Colour, codes: Sequence[Codes], readings: Iterable[Sdr]) -> dict[Sdr, Light]:
+    """The light of some points' codes, for each reading of SDR codes that some standard asks for."""
+    wanted: Iterable[Sdr] = dict.fromkeys(readings) or ("srgb",)
+    found = {}
+    for sdr in wanted:
+        red, green, blue = colour.light(codes, sdr)
+        found[sdr] = Light(red, green, blue, luminance(red, green, blue))
+    return found
 
 
 class Detector(Protocol):

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sparring.flash.analysis.areas import Extent
 from sparring.flash.analysis.counting import Gate, Kept, Tally
 from sparring.flash.analysis.sampling import Grid, Taker, grid
-from sparring.flash.analysis.transitions import NONE, TICK, Detector, Floats, Light, Points, detector
-from sparring.flash.reading.colour import Codes, Sdr, luminance
+from sparring.flash.analysis.transitions import NONE, TICK, Detector, Floats, Light, Points, detector, lights
+from sparring.flash.reading.colour import Codes, Sdr
 from sparring.flash.reading.pictures import Picture, Plane
 from sparring.flash.standards import Area, Flash, Luminance, Red, Standard
 
@@ -162,19 +162,12 @@ class Regulator:
         codes = part.taker.codes(picture)
         if part.codes and all(np.array_equal(one, other) for one, other in zip(part.codes, codes, strict=True)):
             return _Look(codes, None, [(NONE, NONE) for _ in self.definitions])
-        light = self._light(picture, codes)
+        light = lights(picture.colour, codes, (one.sdr for one in self.definitions))
         found = [
             seen.find(light[one.sdr], picture.seconds)
             for one, seen in zip(self.definitions, part.detectors, strict=True)
         ]
         return _Look(codes, light, found)
-
-    def _light(self, picture: Picture, codes: list[Codes]) -> dict[Sdr, Light]:
-        light = {}
-        for sdr in dict.fromkeys(one.sdr for one in self.definitions):
-            red, green, blue = picture.colour.light(codes, sdr)
-            light[sdr] = Light(red, green, blue, luminance(red, green, blue))
-        return light
 
     def _joined(self, looks: list[_Look]) -> list[Sides]:
         """The transitions of all points, by definition."""
@@ -260,7 +253,7 @@ class Regulator:
             ]
             moved = np.zeros(len(points), bool)
             for inside, detectors in parts:
-                light = self._light(picture, [one[inside] for one in codes])
+                light = lights(picture.colour, [one[inside] for one in codes], (one.sdr for one in self.definitions))
                 for one, seen in zip(self.definitions, detectors, strict=True):
                     for side in seen.find(light[one.sdr], picture.seconds):
                         moved[inside[side]] = True
