@@ -16,10 +16,9 @@ PACKAGE = ROOT / "src" / "sparring"
 # From the ground up; a part imports its own layer and those before it.
 CORE = (
     ("errors", "rows", "draws", "registry", "randomness"),
-    ("nearness",),
     ("substitution", "gradients"),
     ("problem", "model"),
-    ("threats", "objectives", "rules"),
+    ("threats", "objectives", "rules", "nearness"),
     ("oracle",),
     ("solve",),
     ("searches",),

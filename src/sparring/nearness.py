@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from sparring.problem import Goal
 from sparring.rows import Rows
 
 
@@ -42,5 +43,5 @@ class Nearness(Rows):
 
 
 def _margin(logits: Tensor, label: Tensor) -> Tensor:
-    wrong = logits.scatter(1, label[:, None], -torch.inf).amax(1)
-    return wrong - logits.gather(1, label[:, None]).squeeze(1)
+    toward, away = Goal(label).contest(logits)
+    return toward - away

@@ -191,3 +191,14 @@ def test_the_leading_edges_of_dark_flashes_on_a_bright_ground_are_falls() -> Non
     rises, falls = np.array([0.5, 0.80, 1.10, 1.48]), np.array([0.76, 1.08, 1.46, 1.9])
     states = [[255 * int((rises <= t + 1e-9).sum() > (falls <= t + 1e-9).sum())] for t in times]
     assert sp.flash.analyse((movie(states), times), "ofcom").passed is False
+
+
+def test_an_incident_that_is_over_keeps_its_boxes_only() -> None:
+    analyser = sp.flash.Analyser("ofcom", series=False)
+    still = [[20, 20]] * 60
+    for n, frame in enumerate(movie([*([[0, 0], [255, 0]] * 20), *still, *([[0, 0], [0, 255]] * 20), *still])):
+        analyser.push(frame, n / 30)
+    first, second = next(watches[0].found for _, watches in analyser.rules if watches[0].found)
+    assert first.mask is None
+    assert second.mask is not None
+    assert [one.boxes for one in analyser.finish().violations] == [((0, 0, 8, 9),), ((8, 0, 16, 9),)]

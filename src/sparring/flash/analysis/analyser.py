@@ -166,7 +166,7 @@ class Analyser:
         self.last = picture.seconds
         return Moment(
             picture.seconds,
-            not any(watch.violated and not watch.rule.advisory for watch in self._watches),
+            not any(watch.broken and not watch.rule.advisory for watch in self._watches),
             dict(self.margins),
         )
 

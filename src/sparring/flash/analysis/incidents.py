@@ -27,7 +27,13 @@ class Incident:
     end: float
     area: float
     count: int
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None  # which points; None once it is over, and `boxes` are known
+    boxes: tuple[Box, ...] = ()
+
+    def settle(self, grid: Grid) -> None:
+        """Keep only the boxes of the points: a long stream has many incidents."""
+        if self.mask is not None:
+            self.boxes, self.mask = boxes(self.mask, grid), None
 
 
 class _Watched:
@@ -36,7 +42,7 @@ class _Watched:
     def __init__(self, standard: Standard, rule: Rule) -> None:
         self.standard = standard
         self.key = f"{standard.name}: {rule.name}"
-        self.open = False
+        self.open = self.broken = False  # at the last look; at any
         self.now = (0, 0.0, 1.0)  # count (of pairs, for a pattern), area and margin at the last look
 
 
@@ -57,20 +63,25 @@ class Watch(_Watched):
             self.open = False
             return
         if not self.open and not (self.found and level.since <= self.found[-1].end + TICK):
+            if self.found:
+                self.found[-1].settle(self.grid)
             self.found.append(Incident(level.since, seconds, 0.0, 0, np.zeros(len(self.grid), bool)))
         self.open = True
         now = self.found[-1]
-        if counted:
+        if counted and now.mask is not None:
             now.end = seconds
             now.mask[level.points] = True
         now.area = max(now.area, level.area)
         now.count = max(now.count, level.count)
+        self.broken = self.broken or self._long(now)
 
     @property
     def violated(self) -> list[Incident]:
         """Those that lasted longer than the rule allows."""
-        lasting = self.rule.lasting
-        return [one for one in self.found if not lasting or one.end - one.start > lasting + TICK]
+        return [one for one in self.found if self._long(one)]
+
+    def _long(self, one: Incident) -> bool:
+        return not self.rule.lasting or one.end - one.start > self.rule.lasting + TICK
 
     def violations(self) -> list[Violation]:
         limit = self.rule.area.share
@@ -83,7 +94,7 @@ class Watch(_Watched):
                 area=min(one.area, 1.0),
                 count=one.count,
                 margin=1 - one.area / limit,
-                boxes=boxes(one.mask, self.grid),
+                boxes=one.boxes if one.mask is None else boxes(one.mask, self.grid),
                 clause=self.rule.clause,
                 advisory=self.rule.advisory,
             )
@@ -98,10 +109,6 @@ class PatternWatch(_Watched):
         super().__init__(standard, rule)
         self.rule, self.size = rule, size
         self.found: list[Violation] = []
-
-    @property
-    def violated(self) -> list[Violation]:
-        return self.found
 
     def push(self, seconds: float, look: Look, cells: tuple[int, int]) -> None:
         """`cells`: rows and columns of the map that was looked at."""
@@ -129,6 +136,7 @@ class PatternWatch(_Watched):
                 worst = min(self.found.pop(), seen, key=lambda one: one.margin)
                 seen = replace(worst, start=min(worst.start, seen.start), end=seconds)
             self.found.append(seen)
+            self.broken = True
         self.open = look.hazardous
 
     def violations(self) -> list[Violation]:
