@@ -58,7 +58,7 @@ def looks(net: nn.Module, entry: Entry) -> Iterator[tuple[str, nn.Module, Attack
     norm = entry.threat.name
     views = list(entry.knows(net))
     costly = entry.slow or any(_passes(view) > 1 for view in (net, *views))
-    every: Sequence[Attack] = LIGHT if costly else [*(rung.attack for rung in quick(norm)), DEEP]
+    every: Sequence[Attack] = LIGHT if costly else [*(rung.attack for rung in quick.rungs(norm)), DEEP]
     for number, view in reversed(list(enumerate(views, start=1))):
         for attack in every:
             yield f"knowing {number}: {attack!r}", view, attack

@@ -1,0 +1,39 @@
+"""Plans: which attacks, in which order. Rungs are data; a plan is a function of the threat's norm, one file an idea."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sparring.attacks.attack import Attack
+from sparring.errors import InputError
+from sparring.evaluation.plans import autoattack, quick, standard
+from sparring.evaluation.rung import Rung
+from sparring.problem import Threat
+
+PLANS: dict[str, Callable[[str], tuple[Rung, ...]]] = {
+    "quick": quick.rungs,
+    "standard": standard.rungs,
+    "autoattack": autoattack.standard,
+    "autoattack-plus": autoattack.plus,
+    "autoattack-rand": autoattack.rand,
+}
+
+
+def ladder(plan: str | Sequence[Rung | Attack], threat: Threat) -> tuple[Rung, ...]:
+    """The rungs of a plan, every one fit for the threat.
+
+    Raises:
+        InputError: no plan has that name, the ladder is empty, names repeat, or an attack has no form for it.
+    """
+    if isinstance(plan, str):
+        if plan not in PLANS:
+            raise InputError(f"plan {plan!r} is unknown; use one of {', '.join(PLANS)}, or a sequence of attacks")
+        rungs = PLANS[plan](getattr(threat, "name", ""))
+    else:
+        rungs = tuple(rung if isinstance(rung, Rung) else Rung(repr(rung), rung) for rung in plan)
+    names = [rung.name for rung in rungs]
+    if not rungs or len(set(names)) < len(names):
+        raise InputError(f"plan has rungs {names}; give at least one, each with a name of its own")
+    for rung in rungs:
+        rung.attack.check(threat)
+    return rungs
