@@ -101,7 +101,7 @@ def test_words_go_to_stdout_and_progress_to_stderr(type_: Type, known: float) ->
     assert "Read as: robust accuracy is AT MOST" in said.out
     assert "evaluating: 100% · worst case so far" in said.err
     (folder,) = Path("runs").iterdir()
-    assert f"{folder}/: adversarial.safetensors, results.json" in said.out
+    assert f"{folder}/: adversarial.safetensors, ledger.jsonl, results.json" in said.out
 
 
 def test_quiet_says_only_the_outcome_and_no_save_writes_nothing(type_: Type, known: float) -> None:

@@ -42,10 +42,10 @@ from sparring.defenses import (
 from sparring.defenses.context import viewed
 from sparring.model import Model
 from sparring.problem import Threat
+from sparring.processes import Processes
 from sparring.threats import L2, Linf
 from sparring.training import train
 from sparring.training.learner import Step
-from sparring.training.processes import Processes
 
 ROWS, FEATURES, CLASSES, EPS = 9, 12, 3, 0.05
 LINF = Linf(EPS)

@@ -21,6 +21,7 @@ _HOMES = {
     "Outcome": "sparring.problem",
     "audit": "sparring.auditing",
     "evaluate": "sparring.evaluation",
+    "merge": "sparring.evaluation",
     "train": "sparring.training",
     "InputError": "sparring.errors",
     "MissingExtra": "sparring.errors",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sparring import threats as threats
     from sparring.attacks.apgd import APGD as APGD
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.constraint_relaxation import ConstraintRelaxation as ConstraintRelaxation
     from sparring.attacks.cosine_pgd import CosinePGD as CosinePGD
     from sparring.attacks.fab import FAB as FAB
     from sparring.attacks.fgsm import FGSM as FGSM
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from sparring.errors import ResumeError as ResumeError
     from sparring.errors import SparringError as SparringError
     from sparring.evaluation import evaluate as evaluate
+    from sparring.evaluation import merge as merge
     from sparring.model import Model as Model
     from sparring.problem import Outcome as Outcome
     from sparring.threats import L0 as L0

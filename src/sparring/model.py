@@ -97,8 +97,12 @@ class Model(nn.Module):
 
     def seen_by(self, **changes: Any) -> Model:
         """The same network as another attacker sees it: with another eot, bpda or gradients."""
+        return self.around(self.net, **changes)
+
+    def around(self, net: Network, **changes: Any) -> Model:
+        """The same view of another network: a copy of this one's, say, in a faster form."""
         view = {"mode": self.mode, "eot": self.eot, "bpda": self.bpda, "gradients": self.gradients, **changes}
-        return Model(self.net, self.bounds, self.mean, self.std, **view)
+        return Model(net, self.bounds, self.mean, self.std, **view)
 
     def adaptive(self, eot: int = 20) -> Model:
         """The same network as an attacker sees it who knows the defenses in it.
@@ -121,6 +125,11 @@ class Model(nn.Module):
     def device(self) -> torch.device | None:
         """Where the weights are; None without any, when inputs may be anywhere."""
         return next((p.device for p in self.parameters()), None)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What the network computes in, the dtype of its first floating weight; None without any: as its inputs."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
 
     def check_device(self, x: Tensor) -> None:
         """Raises InputError where x is on another device than the weights."""
@@ -162,8 +171,7 @@ class Model(nn.Module):
                 module.training = True
 
     def _logits(self, x: Tensor) -> Tensor:
-        dtype = next((p.dtype for p in self.parameters() if p.is_floating_point()), x.dtype)
-        inputs = x.to(dtype)
+        inputs = x.to(self.dtype or x.dtype)
         if self.mean is not None:
             inputs = inputs - _channels(self.mean, inputs)
         if self.std is not None:

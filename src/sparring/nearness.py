@@ -16,30 +16,48 @@ from sparring.rows import Rows
 class Nearness(Rows):
     """The look at which a row's margin was largest.
 
-    margin: (N,) the best wrong logit minus the label's, over `scale`; at most 0, for where it is more the model errs.
-    logits: (N, K) what the model said there. scale: (N,) the gap between the first and the third logit (the second, of
-    two) at the clean example: the same for all looks of a row, so that margins of one row can be compared.
+    margin: (N,) the best wrong logit minus the label's; at most 0, for where it is more the model errs.
+    x: (N, …) where that was. logits: (N, K) what the model said there. first: (N,) the margin at the clean example.
     """
 
     margin: Tensor
+    x: Tensor
     logits: Tensor
-    scale: Tensor
+    first: Tensor
 
     @classmethod
-    def at(cls, clean: Tensor, label: Tensor) -> Self:
-        """Before any attack: the clean logits (N, K) are the closest look."""
-        top = clean.topk(min(3, clean.shape[1]), dim=1).values
-        scale = (top[:, 0] - top[:, -1]).clamp_min(torch.finfo(clean.dtype).tiny)
-        return cls(_margin(clean, label) / scale, clean, scale)
+    def at(cls, x: Tensor, clean: Tensor, label: Tensor) -> Self:
+        """Before any attack: the closest look is that at the clean x, with logits (N, K)."""
+        margin = _margin(clean, label)
+        return cls(margin, x, clean, margin)
 
-    def seeing(self, slot: Tensor, logits: Tensor, label: Tensor) -> Self:
+    def seeing(self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor) -> Self:
         """After a look at the rows in `slot`, which may repeat. Looks that err are passed over: those inside the region
         end the row's trouble, those outside, where some attacks walk, say nothing about it."""
-        margin = _margin(logits, label) / self.scale[slot]
+        margin = _margin(logits, label)
         margin = margin.where(margin <= 0, -torch.inf)
         best = self.margin.scatter_reduce(0, slot, margin, "amax")
         closest = (margin > self.margin[slot]) & (margin == best[slot])
-        return type(self)(best, self.logits.index_copy(0, slot[closest], logits[closest]), self.scale)
+        at = slot[closest]
+        there = self.x.index_copy(0, at, x[closest]), self.logits.index_copy(0, at, logits[closest])
+        return type(self)(best, *there, self.first)
+
+    @property
+    def missed(self) -> Tensor:
+        """(N,) what the closest look missed by, in units of how far the margin has risen; inf where it has not."""
+        return self._in_way(-self.margin)
+
+    def apart(self, other: Self) -> Tensor:
+        """(N,) how far the closest looks of `other` are from these, in the same units."""
+        return self._in_way((self.margin - other.margin).abs())
+
+    def closer(self, other: Self) -> Self:
+        """Of each row the closer look of the two."""
+        return self.where(self.margin >= other.margin, other)
+
+    def _in_way(self, gap: Tensor) -> Tensor:
+        way = self.margin - self.first
+        return torch.where(way > 0, gap / way, torch.inf)
 
 
 def _margin(logits: Tensor, label: Tensor) -> Tensor:

@@ -27,31 +27,48 @@ _NO_GRADIENT = (
 
 
 class Oracle:
-    """Answers for the rows of one outermost call; only its counts change, and they only grow."""
+    """Answers for the rows of one outermost call; only its counts change, and they only grow.
 
-    def __init__(self, model: Model, rows: int, device: torch.device) -> None:
+    `look` and `gradient` ask `model`, which searches; `logits` asks the judge: `exact`, where a faster form of the
+    network searches in its place. One count holds the passes of both.
+    """
+
+    def __init__(self, model: Model, rows: int, device: torch.device, exact: Model | None = None) -> None:
         self.model = model
+        self.exact = exact
         self.device = device
         self.classes = 0
         self.probabilities = False
         self.nearness: Nearness | None = None  # kept up to date where somebody set it
         self.recount(rows)
 
-    def recount(self, rows: int, model: Model | None = None) -> None:
-        """Begin new counts for that many rows, through another view of the model if given; what is known stays."""
-        self.model = model or self.model
+    def recount(self, rows: int, model: Model | None = None, exact: Model | None = None) -> None:
+        """Begin new counts for that many rows, through another view of the model, judged by `exact`, if given; what is
+        known stays."""
+        if model is not None:
+            self.model, self.exact = model, exact
         self.forwards = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self.backwards = torch.zeros_like(self.forwards)
         self.zero_gradients = torch.zeros_like(self.forwards)
 
+    @property
+    def judge(self) -> Model:
+        """The model whose word counts."""
+        return self.model if self.exact is None else self.exact
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the search is in another precision than the judge, and so may err either way."""
+        return self.exact is not None and self.exact.dtype != self.model.dtype
+
     def logits(self, problem: Problem, x: Tensor) -> Tensor:
-        """(N, K) logits at x, over fresh draws of a randomised model. Charges one forward a row and draw.
+        """(N, K) the judge's logits at x, over fresh draws of a randomised model. Charges one forward a row and draw.
 
         Raises:
             ModelError: the logits are not finite, or have another shape.
         """
         with torch.no_grad():
-            return mean_logits([self._forward(problem, x) for _ in range(self.model.eot)])
+            return mean_logits([self._forward(problem, x, self.exact) for _ in range(self.judge.eot)])
 
     def look(self, problem: Problem, x: Tensor, objective: Objective) -> Seen:
         """Logits and score at x, without a gradient. Charges one forward a row and draw."""
@@ -59,12 +76,12 @@ class Oracle:
             draws = [self._forward(problem, x) for _ in range(self.model.eot)]
             score = torch.stack([objective(logits, problem.goal) for logits in draws]).mean(0)
         logits = mean_logits(draws)
-        self._note(problem, logits)
+        self._note(problem, x, logits)
         return Seen(logits, score, torch.zeros_like(x))
 
-    def _note(self, problem: Problem, logits: Tensor) -> None:
+    def _note(self, problem: Problem, x: Tensor, logits: Tensor) -> None:
         if self.nearness is not None:
-            self.nearness = self.nearness.seeing(problem.slot, logits, problem.goal.label)
+            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label)
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
         """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.
@@ -89,7 +106,7 @@ class Oracle:
         self._finite(problem, largest, "input gradient")
         dead = (largest == 0).long().reshape(len(x), -1).sum(1)
         self.zero_gradients.index_add_(0, problem.slot, dead * self.model.eot)  # passes, not means
-        self._note(problem, seen.logits)
+        self._note(problem, x, seen.logits)
         return seen
 
     def _follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:
@@ -125,16 +142,19 @@ class Oracle:
         gradient = found[0] if score.ndim == 1 else torch.stack(found, dim=1)
         return Seen(logits.detach(), score.detach(), gradient)
 
-    def _forward(self, problem: Problem, x: Tensor) -> Tensor:
+    def _forward(self, problem: Problem, x: Tensor, exact: Model | None = None) -> Tensor:
         with self._looking(problem):
-            return self._answer(problem, x)
+            return self._answer(problem, x) if exact is None else self._heard(problem, exact.once(x))
 
     def _looking(self, problem: Problem) -> AbstractContextManager[None]:
         """A row's clock is the count of its forwards, so that no two looks of it share a draw."""
         return looking(problem.draws, problem.index, problem.slot, self.forwards)
 
     def _answer(self, problem: Problem, x: Tensor) -> Tensor:
-        logits: Tensor = self.model.once(x)
+        return self._heard(problem, self.model.once(x))
+
+    def _heard(self, problem: Problem, logits: Tensor) -> Tensor:
+        """The logits of one draw, charged and checked."""
         self.forwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
         self._finite(problem, logits.detach(), "logits")
         if not self.classes:

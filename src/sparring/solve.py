@@ -71,14 +71,15 @@ def judged(problem: Problem, base: Outcome, x: Tensor, seen: Seen | None) -> Out
 
 
 def sure(problem: Problem, oracle: Oracle, look: Outcome) -> Outcome:
-    """A randomised model must err on fresh draws too: a row that left at a lucky draw would not be tried again."""
-    if oracle.model.eot == 1 or not bool(look.success.any()):
+    """A randomised model must err on fresh draws too, and a search in another precision must convince the judge: a row
+    that left at a lucky draw, or at a rounding, would not be tried again."""
+    if (oracle.model.eot == 1 and not oracle.coarse) or not bool(look.success.any()):
         return look
     return replace(look, success=confirmed(problem, oracle, look))
 
 
 def confirmed(problem: Problem, oracle: Oracle, found: Outcome) -> Tensor:
-    """(N,) bool: the claimed successes that a fresh forward pass confirms, goal and region both."""
+    """(N,) bool: the claimed successes that a fresh forward pass of the judge confirms, goal and region both."""
     won = found.success.nonzero().squeeze(1)
     claim, x = problem.take(won), found.x.index_select(0, won)
     again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x)
@@ -88,15 +89,18 @@ def confirmed(problem: Problem, oracle: Oracle, found: Outcome) -> Tensor:
 def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:
     """`found` with every claimed success confirmed by a fresh forward pass, distances measured, counts filled in.
 
-    A claim that does not hold (another batch shape rounds differently) goes back to the clean example.
+    A claim that does not hold (another batch shape rounds differently) goes back to the clean example. A search in
+    another precision may also have passed over a success: the judge looks at every row's best point.
     """
     if problem.seek != "strongest":
+        claims = replace(found, success=torch.ones_like(found.success)) if oracle.coarse else found
         held = found.success
-        if bool(held.any()):
-            held = confirmed(problem, oracle, found)
+        if bool(claims.success.any()):
+            held = confirmed(problem, oracle, claims)
         slipped = found.success & ~held
         if bool(slipped.any()):
             found = Outcome.none(problem).where(slipped, found)
+        found = replace(found, success=held)
     return replace(
         found,
         distance=problem.region.distance(found.x),

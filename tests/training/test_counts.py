@@ -38,10 +38,10 @@ from sparring.defenses import (
 from sparring.defenses.context import viewed
 from sparring.defenses.defense import nested
 from sparring.model import Model
+from sparring.processes import Processes
 from sparring.threats import Linf
 from sparring.training import Linear, train
 from sparring.training.learner import Step
-from sparring.training.processes import Processes
 
 ROWS = 7
 X = torch.rand(ROWS, 1, 4, 4, generator=torch.Generator().manual_seed(0))

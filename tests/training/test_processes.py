@@ -31,9 +31,9 @@ from sparring.defenses import (
 )
 from sparring.errors import ResumeError
 from sparring.problem import Threat
+from sparring.processes import Processes
 from sparring.threats import L2, Linf
 from sparring.training import OneCycle, PadCrop, Trained, train
-from sparring.training.processes import Processes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sparring.training.TrainingAlarm")
 

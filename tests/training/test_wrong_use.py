@@ -45,6 +45,7 @@ from sparring.defenses import (
 from sparring.defenses.context import viewed
 from sparring.errors import InputError, ModelError, ResumeError
 from sparring.model import Model
+from sparring.processes import Processes
 from sparring.threats import L0, L1, L2, Linf
 from sparring.training import (
     Cosine,
@@ -57,7 +58,6 @@ from sparring.training import (
     train,
 )
 from sparring.training.learner import Step
-from sparring.training.processes import Processes
 from sparring.training.watch import Watch
 from sparring.zoo import SmallCNN
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparring.attacks.apgd import APGD as APGD
     from sparring.attacks.attack import Attack as Attack
     from sparring.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from sparring.attacks.constraint_relaxation import ConstraintRelaxation as ConstraintRelaxation
     from sparring.attacks.cosine_pgd import CosinePGD as CosinePGD
     from sparring.attacks.fab import FAB as FAB
     from sparring.attacks.fgsm import FGSM as FGSM
@@ -27,6 +28,7 @@ REGISTRY = {
     "mifgsm": "sparring.attacks.mifgsm:MIFGSM",
     "apgd": "sparring.attacks.apgd:APGD",
     "cosine_pgd": "sparring.attacks.cosine_pgd:CosinePGD",
+    "constraint_relaxation": "sparring.attacks.constraint_relaxation:ConstraintRelaxation",
     "carlini_wagner": "sparring.attacks.carlini_wagner:CarliniWagner",
     "fab": "sparring.attacks.fab:FAB",
     "square": "sparring.attacks.square:Square",

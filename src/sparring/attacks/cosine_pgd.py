@@ -18,7 +18,7 @@ from sparring.objectives import get
 from sparring.oracle import Oracle
 from sparring.problem import Goal, Objective, Outcome, Problem, Seen
 from sparring.rules import Cosine, Steepest
-from sparring.searches import restarts, targets
+from sparring.searches import Order, restarts, targets
 from sparring.solve import solve
 
 _AWAY = (-0.5, 0.1)  # weights of the label's logit, and of the class aimed at (A³, section 3.2)
@@ -69,7 +69,10 @@ class CosinePGD(Attack):
     """Projected gradient ascent from scattered outputs, with steps that shrink along a cosine.
 
     steps: gradients after the start. scatter: gradients of the start. objective, restarts, n_targets: as for PGD.
-    after: skips that many of the runner-up classes. high, low: the first and last step, times the ball's reach.
+    after: skips that many of the classes. order: which classes come first, see `searches.targets`. high, low: the first
+    and last step, times the ball's reach. gap: logits are scaled so that at the clean example the first is this far
+    above the third; whatever the network's own scale, no objective saturates, and none is flat. random_start: False
+    begins where the problem does.
     """
 
     steps: int = 20
@@ -78,15 +81,32 @@ class CosinePGD(Attack):
     restarts: int = 1
     n_targets: int = 0
     after: int = 0
+    order: Order = "logits"
     high: float = 2.0
     low: float = 0.01
     momentum: float = 0.75
+    gap: float = 3.0
+    random_start: bool = True
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         rule = Cosine(self.steps, self.high, self.low, self.momentum)
-        ascent = Scattered(self.steps, get(self.objective), rule, random_start=True, scatter=self.scatter)
+        objective = scaled(get(self.objective), self.gap)
+        ascent = Scattered(self.steps, objective, rule, random_start=self.random_start, scatter=self.scatter)
 
         def attempt(problem: Problem, oracle: Oracle) -> Outcome:
             return solve(ascent, problem, oracle)
 
-        return targets(restarts(attempt, self.restarts), self.n_targets, self.after)(problem, oracle)
+        return targets(restarts(attempt, self.restarts), self.n_targets, self.after, self.order)(problem, oracle)
+
+
+def scaled(objective: Objective, gap: float) -> Objective:
+    """`objective` of logits scaled row by row so that the clean ones have that gap from the first to the third."""
+
+    def climbed(logits: Tensor, goal: Goal) -> Tensor:
+        if goal.reference is None:
+            return objective(logits, goal)
+        top = goal.reference.topk(min(3, goal.reference.shape[1]), dim=1).values
+        width = (top[:, :1] - top[:, -1:]).clamp_min(torch.finfo(top.dtype).tiny ** 0.5)
+        return objective(logits * (gap / width), goal)
+
+    return climbed

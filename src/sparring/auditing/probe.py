@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparring.attacks.attack import entered
 from sparring.attacks.pgd import PGD
-from sparring.auditing.slopes import SHARES, cosine, differ, foretold, gain, largest
+from sparring.auditing.slopes import SHARES, STEADY, cosine, differ, foretold, gain, largest
 from sparring.errors import NoGradient
 from sparring.model import Model
 from sparring.objectives import margin
@@ -20,6 +20,7 @@ from sparring.oracle import Oracle
 from sparring.problem import Problem
 from sparring.rows import Rows
 
+FAITHFUL = (0.3, 2.0)  # the gain of nearly all examples of honest networks lies between
 ROOMY = PGD(steps=4, objective="margin")
 
 
@@ -46,6 +47,13 @@ class Evidence(Rows):
     def none(cls, like: Tensor) -> Evidence:
         """Nobody was asked; one row for each of `like`."""
         return cls(*(torch.full((len(like),), torch.nan, dtype=torch.float64, device=like.device) for _ in fields(cls)))
+
+    @property
+    def doubtful(self) -> Tensor:
+        """(N,) bool: there is no gradient, it is noisy, or the margin does not rise along it as it says."""
+        low, high = FAITHFUL
+        lies = ~((self.gain >= low) & (self.gain <= high))
+        return (self.absent == 1) | (self.cosine < STEADY) | ((self.absent == 0) & lies)
 
     @property
     def columns(self) -> Tensor:

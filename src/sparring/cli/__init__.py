@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 import sparring
-from sparring.cli import attack, audit, demo, doctor, evaluate, flash, listing, train
+from sparring.cli import attack, audit, demo, doctor, evaluate, flash, listing, merge, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(demo.demo)
 app.command()(attack.attack)
 app.command()(evaluate.evaluate)
+app.command()(merge.merge)
 app.command()(audit.audit)
 app.command()(train.train)
 app.add_typer(flash.app, name="flash")

@@ -8,8 +8,7 @@ import typer
 
 from sparring.cli import options as o
 from sparring.cli.exits import guarded
-from sparring.cli.running import Order, fresh
-from sparring.cli.terminal import Terminal
+from sparring.cli.running import Order, fresh, heard
 from sparring.named import chosen
 
 
@@ -35,7 +34,9 @@ def evaluate(
     quiet: o.Quiet = False,
     require: o.Require = None,
     images: o.Images = False,
+    eps: o.Eps = None,
     audit: Annotated[bool, typer.Option("--audit", help="Also audit 200 of the examples: sparring audit.")] = False,
+    shard: o.Shard = None,
 ) -> int:
     """Measure robust accuracy: the worst case of every example over a plan of attacks.
 
@@ -45,5 +46,6 @@ def evaluate(
 
     chosen(PLANS, plan, "--plan")
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
-    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, Terminal(json, quiet), audit)
+    terminal, part = heard(json, quiet), o.part(shard)
+    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, terminal, audit, part, eps)
     return order.carry_out(plan)

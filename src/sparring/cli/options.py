@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,12 @@ DataGiven = Annotated[str | None, _DATA]  # None leaves it to the recipe; so do 
 _THREAT = typer.Option("--threat", metavar="NORM:SIZE", help="What may move: linf:8/255, l2:0.5, l1:12 or l0:10.")
 ThreatText = Annotated[str, _THREAT]
 ThreatGiven = Annotated[str | None, _THREAT]
+Eps = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIRST:LAST:COUNT", help="The accuracy at so many radii, from one search for all: 0:16/255:9."
+    ),
+]
 _BOUNDS = typer.Option(metavar="LOW,HIGH", rich_help_panel=_MODEL, help="The lowest and highest valid input.")
 Bounds = Annotated[str, _BOUNDS]
 BoundsGiven = Annotated[str | None, _BOUNDS]
@@ -51,6 +58,12 @@ BatchSize = Annotated[
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, metavar="N", rich_help_panel=_RUN, help="Only the first so many examples.")
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", rich_help_panel=_RUN, help="Only a share of the work, 1/3; sparring merge joins them."
+    ),
 ]
 _SEED = typer.Option(metavar="N", rich_help_panel=_RUN, help="Determines every random number.")
 Seed = Annotated[int, _SEED]
@@ -75,6 +88,34 @@ Require = Annotated[
 Images = Annotated[
     bool, typer.Option("--images", rich_help_panel=_SAY, help="Also write adversarial images: PNG, npz and a picture.")
 ]
+
+
+def leads() -> bool:
+    """Of the processes that torchrun starts, only the first one writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def alone() -> bool:
+    """Whether torchrun has started no others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
+def own_device(device: str) -> str:
+    """Under torchrun each process has a device of its own."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
+def part(shard: str | None) -> tuple[int, int] | None:
+    """What --shard 1/3 means.
+
+    Raises InputError where it is something else.
+    """
+    if shard is None:
+        return None
+    first, _, last = shard.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise InputError(f"--shard is {shard!r}; write it as 1/3, the first of three")
+    return int(first), int(last)
 
 
 @dataclass(frozen=True)
@@ -104,7 +145,8 @@ class Inputs:
         low, high = numbers("--bounds", self.bounds, 2) or (0, 1)
         torch.manual_seed(seed)  # a factory may draw its weights
         net = load_network(self.network, self.weights, trust=self.trust)
-        return placed(Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std)), self.device)
+        made = Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std))
+        return placed(made, own_device(self.device))
 
     def examples(self) -> Examples:
         """The data."""

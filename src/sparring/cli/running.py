@@ -11,11 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from sparring.cli.exits import GATE, PASS, UNRELIABLE
-from sparring.cli.options import Inputs
+from sparring.cli.options import Inputs, alone, leads
 from sparring.cli.terminal import Terminal
 from sparring.errors import InputError
-from sparring.report.table import percent, sentence, table, threat
+from sparring.report.table import curve, percent, sentence, table, threat
 
 if TYPE_CHECKING:
     from sparring.evaluation import Progress, Result, Rung
@@ -34,6 +36,8 @@ class Order:
     images: bool
     terminal: Terminal
     audit: bool = False
+    shard: tuple[int, int] | None = None
+    eps: str | None = None
 
     def carry_out(self, plan: str | Sequence[Rung]) -> int:
         """The exit code."""
@@ -61,6 +65,8 @@ class Order:
                     resume=self.resume,
                     seed=self.seed,
                     batch_size=self.batch_size,
+                    shard=self.shard,
+                    eps=self.eps,
                     audit=self.audit,
                     progress=told,
                     command=command(),
@@ -69,26 +75,12 @@ class Order:
                 if self.folder is not None:
                     stop.add_note(f"go on with: {command(self.folder)}")
                 raise
-        self._tell(result)
-        return self._judge(result)
-
-    def _tell(self, result: Result) -> None:
-        records, terminal = result.records(), self.terminal
-        data = f"{result.examples:,} examples of {records['data']['name']}"
-        terminal.show(f"\n{records['model']['network']} · {data} · {threat(records)}")
-        terminal.show(table(records))
-        if self.inputs.moved().radius is None:
-            terminal.say(f"{_distances(result)} Verdict: {result.verdict}.")
-        else:
-            terminal.say(sentence(records))
-        for finding in records["findings"]:
-            terminal.warn(finding)
-        if self.folder is not None:
-            if self.images:
-                self._export(result, self.folder)
-            terminal.say(f"{self.folder}/: {', '.join(contents(self.folder))}")
-        if terminal.json:
-            print(json.dumps(records, indent=2))
+        if not leads():
+            return PASS  # torchrun stops all processes when one fails: the first says how it went, when all is written
+        tell(result, terminal)
+        if self.images and self.folder is not None:
+            self._export(result, self.folder)
+        return concluded(result, terminal, self.folder, self.require)
 
     def _export(self, result: Result, folder: Path) -> None:
         from sparring.cli.gallery import gallery
@@ -103,12 +95,39 @@ class Order:
         if drawn is not None:
             drawn.save(folder / "picture.png")
 
-    def _judge(self, result: Result) -> int:
-        if self.require is not None and result.robust_accuracy < self.require:
-            found, wanted = percent(result.robust_accuracy), percent(self.require)
-            self.terminal.say_aside(f"gate failed: robust accuracy {found} is below the required {wanted}")
-            return GATE
-        return UNRELIABLE if result.verdict == "unreliable" else PASS
+
+def tell(result: Result, terminal: Terminal) -> None:
+    """What was found, in words and figures."""
+    records = result.records()
+    data = f"{result.examples:,} examples of {records['data']['name']}"
+    terminal.show(f"\n{records['model']['network']} · {data} · {threat(records)}")
+    terminal.show(table(records))
+    if records["curve"] is not None:
+        terminal.show(curve(records))
+    if records["threat"]["radius"] is None:
+        terminal.say(f"{_distances(result)} Verdict: {result.verdict}.")
+    else:
+        terminal.say(sentence(records))
+    for finding in records["findings"]:
+        terminal.warn(finding)
+
+
+def concluded(result: Result, terminal: Terminal, folder: Path | None, require: float | None) -> int:
+    """The last words, once all is written: the folder, the JSON, the gate. Returns the exit code."""
+    if folder is not None:
+        terminal.say(f"{folder}/: {', '.join(contents(folder))}")
+    if terminal.json:
+        print(json.dumps(result.records(), indent=2))
+    if require is not None and result.robust_accuracy < require:
+        found, wanted = percent(result.robust_accuracy), percent(require)
+        terminal.say_aside(f"gate failed: robust accuracy {found} is below the required {wanted}")
+        return GATE
+    return UNRELIABLE if result.verdict == "unreliable" else PASS
+
+
+def heard(json: bool, quiet: bool) -> Terminal:
+    """Of several processes only the first one speaks."""
+    return Terminal(json, quiet) if leads() else Terminal(json=True, quiet=True, errors=Console(quiet=True))
 
 
 def command(folder: Path | None = None) -> str:
@@ -120,6 +139,8 @@ def command(folder: Path | None = None) -> str:
 
 def fresh(out: str | None, no_save: bool) -> Path | None:
     """The folder of the run: as given, a new one named by the time, or none."""
+    if out is None and not (no_save or alone()):
+        raise InputError("--out is missing: the processes of torchrun share a folder, so name one, or give --no-save")
     if no_save:
         if out is not None:
             raise InputError(f"--out {out} and --no-save contradict each other: leave one out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,16 +13,16 @@ from torch import Tensor
 from sparring.attacks.attack import entered, opened
 from sparring.auditing.probe import Evidence, probe
 from sparring.draws import isolated
+from sparring.errors import NoGradient
+from sparring.evaluation.past import DARK, Past
 from sparring.evaluation.rung import Rung
 from sparring.model import Model
-from sparring.nearness import Nearness
 from sparring.oracle import Oracle
-from sparring.problem import Problem
+from sparring.problem import Outcome, Problem
 from sparring.rows import Rows
 from sparring.solve import verified
 
 ROBUST = -1
-GAIN = 0.01  # of the clean gap: less is what any longer search finds
 CLEAN = 0  # broken by no attack: wrong from the start
 
 
@@ -35,6 +36,8 @@ class Block(Rows):
     checks of what still stands last. seconds: (N, 2 + rungs) wall time, shared evenly among the examples in it.
     probabilities: (N,) bool, the network returned probabilities instead of logits.
     evidence: (N, columns) what the checks found, see `Evidence`.
+    missed: (N, 2 + rungs) float32, by how much the closest look after each rung missed, in units of `Nearness`; NaN
+    where the rung did not take it, or nothing had moved it. index, y: (N,) the example's place in the data, its label.
     """
 
     x: Tensor
@@ -46,57 +49,101 @@ class Block(Rows):
     seconds: Tensor
     probabilities: Tensor
     evidence: Tensor
+    missed: Tensor
+    index: Tensor
+    y: Tensor
 
 
-def climb(model: Model, problem: Problem, rungs: Sequence[Rung], told: Callable[[str, int], None]) -> Block:
-    """Take the rows of `problem` up the ladder; `told(rung, broken so far)` is called after each rung."""
-    x = problem.x
-    counts = torch.zeros(3, len(x), 2 + len(rungs), dtype=torch.int64, device=x.device)
+def climb(
+    model: Model,
+    problem: Problem,
+    rungs: Sequence[Rung],
+    told: Callable[[str, int], None],
+    fast: Model | None = None,
+    batch_size: int | None = None,
+) -> Block:
+    """Take the rows of `problem` up the ladder.
+
+    Args:
+        told: told(rung, broken so far) is called after each rung.
+        fast: the same network in the form in which it is searched; `model` judges. None searches `model` itself.
+        batch_size: examples a pass; None takes all of them.
+
+    Raises:
+        NoGradient: a gradient attack met none, and the ladder has no attack that needs none.
+    """
+    x, device, fast = problem.x, problem.x.device, fast or model
+    exact = None if fast is model else model
+    size = batch_size or max(1, len(x))
+    counts = torch.zeros(3, len(x), 2 + len(rungs), dtype=torch.int64, device=device)
     seconds = torch.zeros(len(x), 2 + len(rungs), dtype=torch.float64)
-    broken_by = torch.full_like(problem.slot, ROBUST)
-    with model.quiet(), isolated(problem.draws.seed, x.device):
-        clock = time.perf_counter()
-        oracle = Oracle(model, len(x), x.device)
-        problem = replace(problem, slot=torch.arange(len(x), device=x.device))
-        problem, found = opened(problem, oracle)
+    missed = torch.full((len(x), 2 + len(rungs)), torch.nan, device=device)
+    bounded = bool(problem.region.radius.isfinite().all())
+    spared = any(not rung.attack.gradients for rung in rungs)  # somebody can do without gradients
+    with model.quiet(), nullcontext() if exact is None else fast.quiet(), isolated(problem.draws.seed, device):
+        oracle = Oracle(fast, len(x), device, exact)
+
+        def passes(chosen: Tensor) -> list[Tensor]:
+            return [at for at in torch.split(chosen.nonzero().squeeze(1), size) if len(at)]
+
+        def noted(at: Tensor, number: int, clock: float, oracle: Oracle) -> None:
+            counts[:, at, number] += torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
+            seconds[at.cpu(), number] += (time.perf_counter() - clock) / len(at)
+
+        def examined(past: Past, standing: Tensor) -> Past:
+            """With the evidence of the rows that still stand, if nobody asked them yet."""
+            unasked = standing & Evidence(*past.evidence.unbind(1)).absent.isnan()
+            for at in passes(unasked) if bounded else ():
+                clock = time.perf_counter()
+                answers, asked = probe(problem.take(at), model)
+                past = replace(past, evidence=past.evidence.index_copy(0, at, answers.columns))
+                noted(at, -1, clock, asked)
+            return past
+
+        opening = []
+        for at in passes(torch.ones_like(problem.slot, dtype=torch.bool)):
+            clock = time.perf_counter()
+            oracle.recount(len(at))
+            opening.append(opened(entered(problem.take(at), ""), oracle))
+            noted(at, 0, clock, oracle)
+        found = Outcome.join([outcome for _, outcome in opening])
+        rows = Problem.join([part for part, _ in opening])
+        problem = replace(problem, goal=rows.goal, clean=rows.clean)
         assert problem.clean is not None
-        nearness = Nearness.at(problem.clean, problem.goal.label)
-        broken_by = broken_by.where(~found.success, CLEAN)
-        closer: dict[str, Tensor] = {}  # by rung, the rows that it brought closer
-        counts[0, :, 0] = oracle.forwards
-        seconds[:, 0] = (time.perf_counter() - clock) / len(x)
+        past = Past.none(problem, problem.clean, rungs)
+        broken_by = torch.full_like(problem.slot, ROBUST).where(~found.success, CLEAN)
         told("clean", int(found.success.sum()))
         for number, rung in enumerate(rungs, start=1):
-            chosen = ~found.success & (nearness.margin >= -rung.within)
-            if rung.gained:
-                chosen &= closer.get(rung.gained, torch.zeros_like(chosen))
-            at = chosen.nonzero().squeeze(1)
-            if not len(at):
-                continue
-            clock = time.perf_counter()
-            rows = entered(problem.take(at), rung.name)
-            if rung.ranked == "closest":
-                rows = replace(rows, clean=nearness.logits[at])
-            oracle.recount(len(at), rung.view(model))
-            oracle.nearness = nearness.take(at)
-            tried = verified(rows, oracle, rung.attack.run(rows, oracle))
-            before, nearness = nearness.margin, nearness.put(at, oracle.nearness)
-            closer[rung.name] = nearness.margin > before + GAIN
-            counts[:, at, number] = torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
-            broken_by = broken_by.index_copy(0, at, torch.where(tried.success, number, ROBUST))
-            won = tried.success.nonzero().squeeze(1)
-            found = found.put(at[won], tried.take(won))
-            seconds[at.cpu(), number] = (time.perf_counter() - clock) / len(at)
-            told(rung.name, int(found.success.sum()))
-        evidence = Evidence.none(x)
-        at = (broken_by == ROBUST).nonzero().squeeze(1)
-        if len(at) and bool(problem.region.radius.isfinite().all()):
-            clock = time.perf_counter()
-            answers, asked = probe(problem.take(at), model)
-            evidence = evidence.put(at, answers)
-            counts[:, at, -1] = torch.stack([asked.forwards, asked.backwards, asked.zero_gradients])
-            seconds[at.cpu(), -1] = (time.perf_counter() - clock) / len(at)
+            if rung.doubted:
+                past = examined(past, ~found.success)
+            chosen = passes(~found.success & past.chosen(rung, rungs))
+            for at in chosen:
+                clock = time.perf_counter()
+                before = past.take(at)
+                rows = before.posed(entered(problem.take(at), rung.name), rung)
+                oracle.recount(len(at), rung.view(fast), None if exact is None else rung.view(exact))
+                oracle.nearness = before.first
+                try:
+                    tried = verified(rows, oracle, rung.attack.run(rows, oracle))
+                    dark = 0
+                except NoGradient:
+                    if not spared:
+                        raise
+                    tried, dark = Outcome.none(rows), DARK
+                after = before.after(rung, rungs, oracle)
+                oracle.nearness = None
+                past = past.put(at, replace(after, dark=after.dark + dark))
+                missed[at, number] = after.nearness.missed.where(after.nearness.missed.isfinite(), torch.nan).to(missed)
+                noted(at, number, clock, oracle)
+                won = tried.success.nonzero().squeeze(1)
+                found = found.put(at[won], tried.take(won))
+                broken_by = broken_by.index_fill(0, at[won], number)
+            if chosen:
+                told(rung.name, int(found.success.sum()))
+        past = examined(past, ~found.success)
+    evidence = past.evidence.where(~found.success[:, None], torch.nan)  # of what still stands
     probabilities = torch.full_like(found.success, oracle.probabilities)
     forwards, backwards, zeros = counts
     spent = (forwards, backwards, zeros, seconds)
-    return Block(found.x, broken_by, found.distance, *spent, probabilities, evidence.columns).to("cpu")
+    known = (missed, problem.index, problem.goal.label)
+    return Block(found.x, broken_by, found.distance, *spent, probabilities, evidence, *known).to("cpu")

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 
-from sparring.attacks.attack import Attack, fitting
+from sparring.attacks.attack import Attack
 from sparring.auditing import Audit
 from sparring.auditing import audit as examine
 from sparring.auditing.subject import NAIVE
-from sparring.data import fingerprint, hash_tensors, load
-from sparring.errors import InputError
+from sparring.data import load
+from sparring.errors import InputError, ResumeError
 from sparring.evaluation.block import Block, climb
+from sparring.evaluation.curve import radii, reaching
+from sparring.evaluation.header import Header, described, difference, numbers, places, settings_of
+from sparring.evaluation.machine import settle
 from sparring.evaluation.plans import ladder
-from sparring.evaluation.result import Result
+from sparring.evaluation.result import Asked, Result
 from sparring.evaluation.run import Run
 from sparring.evaluation.rung import Rung
-from sparring.loading import weights_fingerprint
+from sparring.evaluation.settings import Settings
+from sparring.evaluation.shards import Found, check_shard, in_folder, in_memory
+from sparring.evaluation.trace import searched, trace
 from sparring.model import Model, Network
 from sparring.problem import Threat, pose
+from sparring.processes import Processes, joined
+
+BLOCK, BLOCKS, BYTES = 512, 16, 2**28  # a block has at most so many examples and bytes; there are so many at least
+PATIENCE = timedelta(days=30)  # how long the first process to finish waits for the last
 
 
 @dataclass(frozen=True)
@@ -51,132 +58,179 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     limit: int | None = None,
+    shard: tuple[int, int] | None = None,
+    eps: str | Iterable[float] | None = None,
     audit: bool = False,
     progress: Callable[[Progress], None] | None = None,
     command: str | None = None,
 ) -> Result:
     """The robust accuracy of `model` on `data` under `threat`, at most.
 
+    The processes that torchrun starts share the work when each of them calls this alike, and each gets the whole
+    result: the one that one process gets, to the last bit. So do processes started one by one on the same `out`.
+
     Args:
         model: a network on inputs in [0, 1], or an sp.Model.
         data: (x, y), a DataLoader, a Dataset, or a name or path as on the command line.
-        plan: "quick", or a sequence of attacks.
+        plan: a name out of `PLANS`, or a sequence of attacks.
         out: a folder for the run; None writes nothing. Finished blocks survive anything, Ctrl-C and kill -9 too.
         resume: go on with an unfinished run in `out`; a finished one is returned as it is.
-        batch_size: examples a block; None takes what fits. Settled once a run.
+        batch_size: examples a pass, and a block; None finds out which, and which form of the network, is fastest here.
+            Settled once a run, as is the number of threads.
         limit: only the first so many examples.
+        shard: (i, n) works on every n-th block alone, from the i-th, and the result covers their examples, whose
+            places in the data are `Result.index`. Shards made anywhere with one batch_size are joined by sp.merge.
+        eps: the radii of a curve, from one search for all of them: "first:last:count" as on the command line, such as
+            "0:16/255:9", or a sequence of numbers. They take the place of the threat's; all else that the result says
+            is about the largest of them.
         audit: also run the full audit, of the first 200 examples; its passes are its own.
-        progress: called after every rung of every block.
+        progress: called after every rung of every block; of several processes, in the first.
         command: what the user typed, for the record.
 
     Raises:
-        InputError: the data, threat or plan cannot be used.
+        InputError: the data, threat, plan, eps or shard cannot be used, or the processes were given different ones.
         ModelError: the network's logits or gradients cannot be used; nothing is concluded from a failed attack.
-        ResumeError: `out` holds another run.
+        ResumeError: `out` holds another run, or another shard of this one.
     """
     wrapped = Model.of(model)
+    check_shard(shard)
     examples = load(data, limit=limit)
     x, y = examples.x, examples.y
     device = wrapped.device or torch.device("cpu")
+    grid = None
+    if eps is not None:
+        grid = radii(eps)
+        threat = reaching(threat, grid)
     rungs = ladder(plan, threat)
+    if grid is not None:
+        rungs = searched(rungs, threat)
     if audit:
         NAIVE.check(threat)  # told now, not when the evaluation is done
     problem = pose(x, y, threat, wrapped.bounds, seed=seed)
-    size = batch_size if batch_size is not None else fitting(x[:1].to(device))
-    if size < 1:
-        raise InputError(f"batch_size is {size}; give at least 1, or None for what fits")
-    header = _header(wrapped, x, y, examples.name, threat, plan, rungs, seed, size, command)
-    run = None if out is None else Run.open(Path(out), header, resume, batch_size)
-    header = run.header if run is not None else header
-    size = int(header["block_size"])
+    given = None if batch_size is None else Settings(batch_size)
+    folder = None if out is None else Path(out)
+    with joined(device, PATIENCE) as processes:
+        part = x[: -(-len(x) // shard[1])] if shard else x
+        settled = processes.lead(lambda: given or _settled(folder, wrapped, part))
+        settings = given or settled  # where the processes were given different ones, the headers tell
+        block_size = batch_size or _block_size(settings.batch_size, x)
+        header = described(
+            wrapped, examples, threat, plan, rungs,
+            seed=seed, settings=settings, block_size=block_size, eps=grid, shard=shard, command=command,
+        )  # fmt: skip
+        run, header = _opened(folder, header, resume, batch_size, processes)
+        settings = settings_of(header)
+        view = settings.view(wrapped)
+        fast = None if view is wrapped else view
+        wanted = numbers(header)
+        total = sum(len(places(header, number)) for number in wanted)
+        watch = _Watch(progress if processes.leads else None, total)
 
-    blocks: list[Block] = []
-    broken = 0
-    for number, first in enumerate(range(0, len(x), size)):
-        at = torch.arange(first, min(first + size, len(x)))
-        block = run.load(number) if run is not None else None
-        if block is None:
+        def climbed(number: int) -> Block:
+            rows = problem.take(places(header, number)).to(device)
+            if grid is None:
+                return climb(wrapped, rows, rungs, watch.rung, fast, settings.batch_size)
+            return trace(wrapped, rows, rungs, grid, watch.rung, fast, settings.batch_size)
 
-            def told(rung: str, fallen: int, done: int = first, before: int = broken) -> None:
-                if progress is not None:
-                    progress(Progress(done, len(x), rung, len(x) - before - fallen))
-
+        with _threads(header["threads"]):
             try:
-                block = climb(wrapped, problem.take(at).to(device), rungs, told)
+                if run is None:
+                    found = in_memory(wanted, processes, climbed, watch.block)
+                else:
+                    found = in_folder(run, wanted, processes, climbed, watch.block)
             except KeyboardInterrupt as stop:
-                kept = f"{first} of {len(x)} examples are finished"
+                kept = f"{watch.done} of {total} examples are finished"
                 stop.add_note(
                     f"{kept} in {out}; call again with resume=True to go on" if out else f"{kept}, none saved"
                 )
                 raise
-            if run is not None:
-                run.save(number, block)
-        blocks.append(block)
-        broken += int((block.broken_by >= 0).sum())
-        if progress is not None:
-            progress(Progress(int(at[-1]) + 1, len(x), "", len(x) - broken))
-    examined = None
-    if audit:
-        own = None if run is None else run.folder / "blocks"  # `sparring audit` may write beside it
-        examined = None if own is None else Audit.load(own)
-        examined = examined or examine(wrapped, (x, y), threat, seed=seed, batch_size=size)
-        if own is not None:
-            examined.save(own)
-    result = Result(Block.join(blocks), problem, rungs, header, wrapped, examined)
-    if run is not None:
-        result.save(run.folder)
+            examined = None
+            if audit:
+                judge = partial(examine, wrapped, (x, y), threat, seed=seed, batch_size=settings.batch_size)
+                examined = processes.lead(lambda: _examined(run, judge))
+        block = Block.join([found[number] for number in wanted])
+        result = Result(block, header, examined, Asked(wrapped, problem.take(block.index), rungs))
+        if folder is not None:
+            processes.lead(lambda: result.save(folder))
     return result
 
 
-def _header(
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    name: str,
-    threat: Threat,
-    plan: str | Sequence[Rung | Attack],
-    rungs: Sequence[Rung],
-    seed: int,
-    size: int,
-    command: str | None,
-) -> dict[str, Any]:
-    """Everything a result is a function of, and the circumstances it was made in."""
-    radius = threat.radius
-    return {
-        "threat": {
-            "norm": getattr(threat, "name", type(threat).__name__),
-            "radius": radius.tolist() if isinstance(radius, Tensor) else radius,
-            "mask": hash_tensors([("mask", mask)])
-            if isinstance(mask := getattr(threat, "mask", None), Tensor)
-            else None,
-        },
-        "plan": plan if isinstance(plan, str) else "custom",
-        "attacks": [rung.records() for rung in rungs],
-        "seed": seed,
-        "block_size": size,
-        "data": {"name": name, "examples": len(x), "shape": list(x.shape[1:]), "sha256": fingerprint(x, y)},
-        "model": {
-            "network": type(model.net).__name__,
-            "sha256": weights_fingerprint(model),
-            "bounds": list(model.bounds),
-            "mean": None if model.mean is None else model.mean.tolist(),
-            "std": None if model.std is None else model.std.tolist(),
-            "mode": model.mode,
-            "attacked_with": model.attacked_with(),
-        },
-        "command": command,
-        "versions": {
-            "sparring": _version(),
-            "torch": torch.__version__,
-            "numpy": numpy.__version__,
-            "python": platform.python_version(),
-            "machine": f"{sys.platform} {platform.machine()}, {torch.get_num_threads()} threads",
-        },
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+class _Watch:
+    """What is told while blocks are worked on."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None, total: int) -> None:
+        self.done = 0
+        self._progress, self._total, self._broken = progress, total, 0
+        self._seen: set[int] = set()
+
+    def block(self, found: Found) -> None:
+        """Another block is finished."""
+        for number in found.keys() - self._seen:
+            self.done += len(found[number].index)
+            self._broken += int((found[number].broken_by >= 0).sum())
+        self._seen |= found.keys()
+        self.rung("", 0)
+
+    def rung(self, name: str, broken: int) -> None:
+        """A rung is through with the block at work, of which it and those before have broken so many."""
+        if self._progress is not None:
+            self._progress(Progress(self.done, self._total, name, self._total - self._broken - broken))
 
 
-def _version() -> str:
-    import sparring
+def _settled(folder: Path | None, model: Model, x: Tensor) -> Settings:
+    """As the run in the folder does, or as is fastest here for the inputs x."""
+    if folder is not None and (folder / "run.json").exists():
+        return settings_of(Run.at(folder).header)
+    return settle(model, x)
 
-    return sparring.__version__
+
+def _block_size(batch_size: int, x: Tensor) -> int:
+    """A few passes a block, so that few rows that still stand fill them; but no more than may be lost at a crash."""
+    size = max(batch_size, min(BLOCK, len(x) // BLOCKS))
+    return max(1, min(size, BYTES // x[0].nbytes))
+
+
+def _opened(
+    folder: Path | None, header: Header, resume: bool, batch_size: int | None, processes: Processes
+) -> tuple[Run | None, Header]:
+    """The run that all processes share, and its header, once all have been found to want the same."""
+    first, *others = processes.each(lambda: header)
+    for rank, other in enumerate(others, start=1):
+        if (found := difference(first, other)) is not None:
+            raise InputError(
+                f"process 0 has {found[0]} {found[1]!r} and process {rank} {found[2]!r}; give all processes the same, "
+                "such as weights from a file"
+            )
+    if folder is None:
+        return None, first
+    run = processes.lead(lambda: Run.open(folder, header, resume, batch_size))
+    processes.each(lambda: _shared(run))
+    return run, run.header
+
+
+def _shared(run: Run) -> None:
+    if not run.begun:
+        raise ResumeError(
+            f"{run.folder} is not the folder that the first process has; give all a disk that they share, "
+            "or evaluate shards and merge them"
+        )
+
+
+def _examined(run: Run | None, judge: Callable[[], Audit]) -> Audit:
+    """The audit kept beside the blocks, where `sparring audit` does not write, or a new one."""
+    found = None if run is None else Audit.load(run.blocks)
+    found = found or judge()
+    if run is not None:
+        found.save(run.blocks)
+    return found
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """The last bit of a sum may depend on how many threads share it, so a run keeps to one number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,8 +15,11 @@ from torch import Tensor
 from sparring.auditing.finding import Audit, Verdict
 from sparring.auditing.probe import Evidence
 from sparring.auditing.verdict import audited, believed
+from sparring.errors import InputError
 from sparring.evaluation.block import CLEAN, ROBUST, Block
+from sparring.evaluation.curve import Point, Traced
 from sparring.evaluation.export import export
+from sparring.evaluation.header import Header
 from sparring.evaluation.rung import Rung
 from sparring.files import written
 from sparring.model import Model
@@ -25,23 +28,59 @@ from sparring.statistics import clopper_pearson
 
 
 @dataclass(frozen=True)
-class Result:
-    """The worst case of every example over all attacks of a plan.
+class Asked:
+    """What a result is the answer to, where it was found in this session."""
 
-    Accuracies and `interval` are shares in [0, 1] of all examples, the ones wrong from the start included.
+    model: Model
+    problem: Problem
+    rungs: Sequence[Rung]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The worst case of every example over all attacks of a plan; with a curve, at the largest of its radii.
+
+    Accuracies and `interval` are shares in [0, 1] of all examples, the ones wrong from the start included. Of a shard
+    these are the examples of the shard.
     """
 
     block: Block = field(repr=False)
-    problem: Problem = field(repr=False)
-    rungs: Sequence[Rung] = field(repr=False)
-    header: dict[str, Any] = field(repr=False)
-    model: Model = field(repr=False)
+    header: Header = field(repr=False)
     audit: Audit | None = None
+    asked: Asked | None = field(default=None, repr=False)
+
+    def _known(self) -> Asked:
+        if self.asked is None:
+            raise InputError(
+                "a merged result knows neither model nor inputs; call sp.evaluate with them and the merged folder as "
+                "out, which attacks nothing again"
+            )
+        return self.asked
+
+    @property
+    def model(self) -> Model:
+        """The model; InputError where the result was merged from folders. So are `problem` and `rungs`."""
+        return self._known().model
+
+    @property
+    def problem(self) -> Problem:
+        """The clean inputs, labels and regions."""
+        return self._known().problem
+
+    @property
+    def rungs(self) -> Sequence[Rung]:
+        """The attacks of the plan."""
+        return self._known().rungs
+
+    @property
+    def index(self) -> Tensor:
+        """(N,) the places of the examples in the data: all of them but for a shard."""
+        return self.block.index
 
     @property
     def y(self) -> Tensor:
         """(N,) the labels."""
-        return self.problem.goal.label
+        return self.block.y
 
     @property
     def examples(self) -> int:
@@ -77,6 +116,11 @@ class Result:
         """95 % Clopper-Pearson interval of the robust accuracy."""
         return clopper_pearson(int(self.robust.sum()), self.examples)
 
+    @cached_property
+    def curve(self) -> tuple[Point, ...] | None:
+        """The robust accuracy at each radius asked for, in order; None where none were."""
+        return self.block.curve(self.header["eps"]) if isinstance(self.block, Traced) else None
+
     @property
     def forwards(self) -> int:
         """Forward passes over all examples, the clean look and the verification included."""
@@ -101,8 +145,13 @@ class Result:
         correct = self.block.broken_by != CLEAN
         evidence = Evidence(*self.block.evidence.unbind(1))
         zeros = (asked > 0) & (dead == asked), blind
-        averaged = all(rung.view(self.model).eot > 1 for rung in self.rungs)
-        own = believed(correct, self.robust, *zeros, evidence, averaged, len(self.rungs))
+        attacks = self.header["attacks"]
+        averaged = all(max(self.header["model"]["eot"], attack.get("eot", 1)) > 1 for attack in attacks)
+        # Of a curve, those that withstand any radius of it: each was checked at the largest that it withstands.
+        stood = self.robust
+        if isinstance(self.block, Traced):
+            stood = self.block.falls > int(self.header["eps"][0] == 0)
+        own = believed(correct, stood, *zeros, evidence, averaged, len(attacks))
         return own if self.audit is None else audited(own, self.audit, correct, self.robust)
 
     @property
@@ -114,6 +163,12 @@ class Result:
     def findings(self) -> list[str]:
         """What a reader should know before believing the number."""
         found = []
+        if self.header["shard"] is not None:
+            every = self.header["data"]["examples"]
+            found.append(
+                f"This is shard {self.header['shard']}: {self.examples:,} of {every:,} examples. Join it with the "
+                "others: sparring merge."
+            )
         if bool(self.block.probabilities.any()):
             found.append("The network returns probabilities; attacks climbed log p. Give logits if you can.")
         return [*found, *self._judgement[1]]
@@ -122,12 +177,12 @@ class Result:
     def table(self) -> list[dict[str, Any]]:
         """One entry a rung, in order: accuracy after it, how many only it broke, and what it cost."""
         rows = []
-        for number in range(1 + len(self.rungs)):
+        for number, rung in enumerate([{"name": "clean", "attack": None}, *self.header["attacks"]]):
             standing = (self.block.broken_by == ROBUST) | (self.block.broken_by > number)
             rows.append(
                 {
-                    "name": "clean" if number == 0 else self.rungs[number - 1].name,
-                    "attack": None if number == 0 else repr(self.rungs[number - 1].attack),
+                    "name": rung["name"],
+                    "attack": rung["attack"],
                     "robust_accuracy": float(standing.double().mean()),
                     "interval": list(clopper_pearson(int(standing.sum()), self.examples)),
                     "broke": int((self.block.broken_by == number).sum()),
@@ -150,6 +205,7 @@ class Result:
             "clean_accuracy": self.clean_accuracy,
             "robust_accuracy": self.robust_accuracy,
             "interval": list(self.interval),
+            "curve": None if self.curve is None else [point.records() for point in self.curve],
             "distance": self._distances(),
             "verdict": self.verdict,
             "findings": self.findings,
@@ -157,7 +213,7 @@ class Result:
             "backwards": self.backwards,
             "seconds": round(self.seconds, 3),
             "table": self.table,
-            "checks": self._spent(1 + len(self.rungs)),
+            "checks": self._spent(1 + len(self.header["attacks"])),
             "audit": None if self.audit is None else self.audit.records(),
             **self.header,
         }
@@ -170,20 +226,30 @@ class Result:
         return {"mean": float(found.mean()), "median": float(found.median()), "largest": float(found.max())}
 
     def save(self, folder: str | Path) -> None:
-        """Write results.json and adversarial.safetensors: x, y, robust, broken_by and distance of every example."""
+        """Write results.json and adversarial.safetensors: index, x, y, robust, broken_by, distance of every example.
+
+        With a curve also falls_at: the smallest of its radii at which the example falls, 0 where it is wrong from the
+        start, inf where it withstands all.
+        """
         folder = Path(folder)
         tensors = {
+            "index": self.index,
             "x": self.x.contiguous(),
             "y": self.y.contiguous(),
             "robust": self.robust,
             "broken_by": self.block.broken_by,
             "distance": self.distance,
         }
+        if isinstance(self.block, Traced):
+            tensors["falls_at"] = self.block.falls_at(self.header["eps"]).where(self.block.broken_by != CLEAN, 0)
         written(folder / "adversarial.safetensors", safetensors.torch.save(tensors))
         written(folder / "results.json", json.dumps(self.records(), indent=2).encode())
 
     def export(self, folder: str | Path) -> dict[str, Any]:
-        """Write the adversarial examples as npz and, where they are images, as 8-bit PNG; see `export`."""
+        """Write the adversarial examples as npz and, where they are images, as 8-bit PNG; see `export`.
+
+        Raises InputError for a merged result.
+        """
         broken = (self.block.broken_by > CLEAN).nonzero().squeeze(1)
         return export(Path(folder), self.model, self.problem.take(broken), self.x[broken])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Any, Literal
 
@@ -14,32 +14,40 @@ from sparring.model import Model
 class Rung:
     """One attack of a ladder. Its name is the path of its random numbers.
 
+    Which rows it takes is a matter of each row's own past, in the units of `Nearness`:
+
+    within: rows whose closest look so far missed by no more than this.
+    unsettled: …and by no more than this many times what rungs that do the same differed by; inf asks nothing.
+    again: this rung does what an earlier one did: how far apart the two end says how rough the row's landscape is.
+    gained: …and only rows that a rung of these names brought closer: what it found others may follow up.
+    anyway: …or rows that missed by no more than this, whatever the three before say.
+    doubted: only rows whose gradients do not foretell what the network does, see `Evidence.doubtful`.
+
     eot: draws a look at a randomised network takes, where the model asks for fewer; None: as the model says.
-    within: the rung takes the rows whose closest look so far missed by no more than this, as `Nearness` measures it.
-    gained: …and only those that the rung of this name brought closer than any before it: what it alone found pays.
-    ranked: whether runner-up classes are those of the clean logits or of the closest look.
+    ranked: whether runner-up classes are those of the clean logits or of the closest look. start: where it begins, for
+    attacks that begin where the problem does.
     """
 
     name: str
     attack: Attack
     eot: int | None = None
     within: float = inf
-    gained: str = ""
+    unsettled: float = inf
+    again: bool = False
+    gained: tuple[str, ...] = ()
+    anyway: float = -inf
+    doubted: bool = False
     ranked: Literal["clean", "closest"] = "clean"
+    start: Literal["clean", "closest"] = "clean"
 
     def view(self, model: Model) -> Model:
         """The model as this rung looks at it."""
         return model if self.eot is None or self.eot <= model.eot else model.seen_by(eot=self.eot)
 
     def records(self) -> dict[str, Any]:
-        """Plain data: what a run's header holds."""
+        """Plain data: what a run's header holds; of the rules, those that are not the default."""
         told: dict[str, Any] = {"name": self.name, "attack": repr(self.attack)}
-        if self.eot is not None:
-            told["eot"] = self.eot
-        if self.within < inf:
-            told["within"] = self.within
-        if self.gained:
-            told["gained"] = self.gained
-        if self.ranked != "clean":
-            told["ranked"] = self.ranked
+        for rule in fields(self)[2:]:
+            if (value := getattr(self, rule.name)) != rule.default:
+                told[rule.name] = list(value) if isinstance(value, tuple) else value
         return told

@@ -30,6 +30,16 @@ def table(records: Records) -> Table:
     return made
 
 
+def curve(records: Records) -> Table:
+    """One line a radius: the robust accuracy there."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in (f"{_SIGNS[records['threat']['norm']]} ≤", "robust", "95 % interval"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    for point in records["curve"]:
+        made.add_row(number(point["eps"]), *_measured(point))
+    return made
+
+
 def findings(records: Records) -> Table:
     """One line a check of an audit: what was measured, where it is flagged, and what it proves."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)

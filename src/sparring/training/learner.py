@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sparring.errors import ModelError
+from sparring.processes import Processes
 from sparring.training.averaging import Average
-from sparring.training.processes import Processes
 
 
 @dataclass(eq=False)

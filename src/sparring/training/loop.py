@@ -17,9 +17,9 @@ from sparring.draws import isolated
 from sparring.errors import InputError, ResumeError, SparringError
 from sparring.model import Model
 from sparring.problem import Threat, check_classes, check_inputs
+from sparring.processes import Processes, joined
 from sparring.training.augmentation import Augmentation
 from sparring.training.checkpoint import Folder, Record
-from sparring.training.processes import Processes, joined
 from sparring.training.run import Run, copied, frozen
 from sparring.training.schedules import Schedule
 from sparring.training.settings import MakeOptimizer, Precision, Settings

@@ -24,10 +24,10 @@ from sparring.errors import InputError, ModelError
 from sparring.loading import weights_fingerprint
 from sparring.model import Model
 from sparring.problem import Threat
+from sparring.processes import Processes
 from sparring.training.averaging import Average, fill, tensors
 from sparring.training.checkpoint import Record
 from sparring.training.learner import Step
-from sparring.training.processes import Processes
 from sparring.training.settings import Settings
 from sparring.training.watch import Watch, parted
 

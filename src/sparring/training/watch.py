@@ -15,8 +15,8 @@ from sparring.draws import Draws
 from sparring.errors import InputError
 from sparring.model import Model
 from sparring.problem import Threat
+from sparring.processes import Processes
 from sparring.training.checkpoint import Record
-from sparring.training.processes import Processes
 
 WATCHED = 64  # learned-from examples watched where none are held out
 

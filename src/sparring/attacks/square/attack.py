@@ -38,13 +38,14 @@ class Standing(Rows):
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """`queries` looks, the first at the proposal's own start."""
+    """`queries` looks, the first at the proposal's own start or where the problem begins."""
 
     queries: int
     p: float
     objective: Objective
     proposal: Proposal
     horizon: int | None = None
+    random_start: bool = True
 
     def start(self, problem: Problem) -> Standing:
         return Standing(problem.x, problem.x.new_full((len(problem.x),), -torch.inf), self._chances(problem, 0))
@@ -54,7 +55,7 @@ class RandomSearch:
         if look:
             x = self.proposal.after(problem, state.x, state.chances[:, look % AHEAD], self.share(look))
         else:
-            x = self.proposal.first(problem)
+            x = self.proposal.first(problem) if self.random_start else problem.x
         seen = oracle.look(problem, x, self.objective)
         chances = state.chances if (look + 1) % AHEAD else self._chances(problem, (look + 1) // AHEAD)
         best = Standing(x, seen.score, chances, look + 1)
@@ -80,7 +81,7 @@ class Square(Attack):
     queries: looks a start. p: the share of the image that the first windows cover; it halves as published, scaled
     to `horizon` looks, or to `queries` where that is None (AutoAttack's schedule is of 10,000, of which it makes the
     first 5,000). objective: a name or a function (N, K), goal -> (N,). restarts: independent random starts, each on
-    the rows still standing.
+    the rows still standing. random_start: False begins where the problem does, not at stripes.
     """
 
     queries: int = 5000
@@ -88,6 +89,7 @@ class Square(Attack):
     objective: str | Objective = "margin"
     restarts: int = 1
     horizon: int | None = None
+    random_start: bool = True
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1"})
     gradients: ClassVar[bool] = False
@@ -102,7 +104,7 @@ class Square(Attack):
             proposal: Proposal = Flips()
         else:
             proposal = Masses(order=1 if isinstance(problem.region, L1Ball) else 2)
-        search = RandomSearch(self.queries, self.p, get(self.objective), proposal, self.horizon)
+        search = RandomSearch(self.queries, self.p, get(self.objective), proposal, self.horizon, self.random_start)
 
         def attempt(rows: Problem, seeing: Oracle) -> Outcome:
             return solve(search, rows, seeing)

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 
 from sparring.attacks.attack import Attack
 from sparring.errors import InputError
-from sparring.evaluation.plans import autoattack, quick, standard
+from sparring.evaluation.plans import a3, autoattack, cr, quick, standard
 from sparring.evaluation.rung import Rung
 from sparring.problem import Threat
 
 PLANS: dict[str, Callable[[str], tuple[Rung, ...]]] = {
     "quick": quick.rungs,
     "standard": standard.rungs,
+    "a3": a3.rungs,
+    "cr": cr.rungs,
     "autoattack": autoattack.standard,
     "autoattack-plus": autoattack.plus,
     "autoattack-rand": autoattack.rand,

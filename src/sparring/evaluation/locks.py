@@ -1,0 +1,46 @@
+"""Locks that the system takes back when their holder dies, however it dies; none where it knows no such locks."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def locked(file: IO[bytes], *, wait: bool) -> bool | None:
+    """Whether the file is ours alone until it is closed; None where there are no locks (Windows, some network disks).
+
+    With `wait`, who holds it is waited for.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _UNKNOWN:
+            return None
+        raise
+    return True
+
+
+@contextmanager
+def claimed(path: Path, otherwise: bool) -> Iterator[bool]:
+    """Whether the work that `path` stands for is ours; `otherwise` where there are no locks.
+
+    The file goes when the work is done. So who gets a claim must look once more whether there is anything to do.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        held = locked(file, wait=False)
+        yield otherwise if held is None else held
+        if held is not False:
+            path.unlink(missing_ok=True)
