@@ -176,10 +176,6 @@ def test_a_network_without_gradients_is_left_to_what_needs_none() -> None:
 # The folder: what is killed goes on, and shards are merged.
 
 
-class Stopped(Exception):
-    """In the middle of a run."""
-
-
 def curved(out: Path | None, **changes: Any) -> Result:
     return evaluated(out, **{"threat": sp.Linf(), "eps": "0:0.06:4", **changes})
 
@@ -198,9 +194,9 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(tmp_path: Path, clean: Pa
     def stop(step: sp.evaluation.Progress) -> None:
         seen.append(step)
         if step.done >= 2 * BLOCK:
-            raise Stopped
+            raise KeyboardInterrupt
 
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         curved(tmp_path, progress=stop)
     assert NEAREST.name in {step.rung for step in seen}
     assert all(0 <= step.standing <= step.total for step in seen)

@@ -15,7 +15,7 @@ from sparring.named import chosen
 @guarded
 def evaluate(
     threat: o.ThreatText,
-    plan: Annotated[str, typer.Option(metavar="NAME", help="One of: sparring list plans.")] = "quick",
+    plan: Annotated[str, typer.Option(metavar="NAME", help="One of: sparring list plans.")] = "standard",
     model: o.Network = None,
     weights: o.Weights = None,
     trust: o.Trust = False,

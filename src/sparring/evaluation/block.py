@@ -14,7 +14,7 @@ from sparring.attacks.attack import entered, opened
 from sparring.auditing.probe import Evidence, probe
 from sparring.draws import isolated
 from sparring.errors import NoGradient
-from sparring.evaluation.past import DARK, Past
+from sparring.evaluation.past import Past
 from sparring.evaluation.rung import Rung
 from sparring.model import Model
 from sparring.oracle import Oracle
@@ -61,6 +61,7 @@ def climb(
     told: Callable[[str, int], None],
     fast: Model | None = None,
     batch_size: int | None = None,
+    view: Model | None = None,
 ) -> Block:
     """Take the rows of `problem` up the ladder.
 
@@ -68,6 +69,7 @@ def climb(
         told: told(rung, broken so far) is called after each rung.
         fast: the same network in the form in which it is searched; `model` judges. None searches `model` itself.
         batch_size: examples a pass; None takes all of them.
+        view: the network with other gradients, for the rungs that look through what was understood of it.
 
     Raises:
         NoGradient: a gradient attack met none, and the ladder has no attack that needs none.
@@ -114,25 +116,30 @@ def climb(
         broken_by = torch.full_like(problem.slot, ROBUST).where(~found.success, CLEAN)
         told("clean", int(found.success.sum()))
         for number, rung in enumerate(rungs, start=1):
+            own = view is None or rung.seen == "own"
+            if own and rung.seen == "understood":
+                continue
             if rung.doubted:
                 past = examined(past, ~found.success)
-            chosen = passes(~found.success & past.chosen(rung, rungs))
+            chosen = passes(~found.success & past.chosen(rung, rungs, own))
             for at in chosen:
                 clock = time.perf_counter()
                 before = past.take(at)
                 rows = before.posed(entered(problem.take(at), rung.name), rung)
-                oracle.recount(len(at), rung.view(fast), None if exact is None else rung.view(exact))
+                search, judge = (fast, exact) if own or view is None else (view, None)
+                oracle.recount(len(at), rung.view(search), None if judge is None else rung.view(judge))
                 oracle.nearness = before.first
-                try:
-                    tried = verified(rows, oracle, rung.attack.run(rows, oracle))
-                    dark = 0
-                except NoGradient:
-                    if not spared:
-                        raise
-                    tried, dark = Outcome.none(rows), DARK
-                after = before.after(rung, rungs, oracle)
+                with nullcontext() if own else oracle.model.quiet():
+                    try:
+                        tried = verified(rows, oracle, rung.attack.run(rows, oracle))
+                        absent = False
+                    except NoGradient:
+                        if not spared:
+                            raise
+                        tried, absent = Outcome.none(rows), True
+                after = before.after(rung, rungs, oracle, own, absent)
                 oracle.nearness = None
-                past = past.put(at, replace(after, dark=after.dark + dark))
+                past = past.put(at, after)
                 missed[at, number] = after.nearness.missed.where(after.nearness.missed.isfinite(), torch.nan).to(missed)
                 noted(at, number, clock, oracle)
                 won = tried.success.nonzero().squeeze(1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sparring.attacks.attack import Attack
+from sparring.auditing.understanding import Understanding
 from sparring.data import Examples, fingerprint, hash_tensors
 from sparring.errors import InputError
 from sparring.evaluation.rung import Rung
@@ -37,6 +38,7 @@ def described(
     *,
     seed: int,
     settings: Settings,
+    known: Understanding | None,
     block_size: int,
     eps: Sequence[float] | None,
     shard: tuple[int, int] | None,
@@ -46,6 +48,8 @@ def described(
     radius = threat.radius
     x, y = examples.x, examples.y
     told = settings.records()
+    learnt = {} if known is None else known.records()
+    trials = {name: learnt.pop(name) for name in ("trials", "examples", "forwards", "backwards") if learnt}
     return {
         "threat": {
             "norm": getattr(threat, "name", type(threat).__name__),
@@ -60,6 +64,7 @@ def described(
         "seed": seed,
         "block_size": block_size,
         "settings": told["settled"],
+        "understanding": learnt or None,
         "data": {"name": examples.name, "examples": len(x), "shape": list(x.shape[1:]), "sha256": fingerprint(x, y)},
         "model": {
             "network": type(model.net).__name__,
@@ -74,7 +79,7 @@ def described(
         "shard": None if shard is None else f"{shard[0]}/{shard[1]}",
         "command": command,
         "threads": torch.get_num_threads(),
-        "measured": told["measured"],
+        "measured": {**told["measured"], **({"understanding": trials} if trials else {})},
         "versions": {
             "sparring": _version(),
             "torch": torch.__version__,
@@ -93,6 +98,16 @@ def settings_of(header: Header) -> Settings:
         InputError: the header does not say, or says what cannot be.
     """
     return Settings.read({"settled": header.get("settings"), "measured": header.get("measured", {})})
+
+
+def understanding_of(header: Header) -> Understanding | None:
+    """What a first look at the network told; None where nobody looked, which is so where no rung asks.
+
+    Raises:
+        InputError: the header says what cannot be.
+    """
+    learnt = header.get("understanding")
+    return None if learnt is None else Understanding.read({**learnt, **header["measured"].get("understanding", {})})
 
 
 def numbers(header: Header) -> range:

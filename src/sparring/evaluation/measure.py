@@ -16,11 +16,12 @@ from sparring.attacks.attack import Attack
 from sparring.auditing import Audit
 from sparring.auditing import audit as examine
 from sparring.auditing.subject import NAIVE
+from sparring.auditing.understanding import LOOKED, Understanding, understood
 from sparring.data import load
 from sparring.errors import InputError, ResumeError
 from sparring.evaluation.block import Block, climb
 from sparring.evaluation.curve import radii, reaching
-from sparring.evaluation.header import Header, described, difference, numbers, places, settings_of
+from sparring.evaluation.header import Header, described, difference, numbers, places, settings_of, understanding_of
 from sparring.evaluation.machine import settle
 from sparring.evaluation.plans import ladder
 from sparring.evaluation.result import Asked, Result
@@ -30,7 +31,7 @@ from sparring.evaluation.settings import Settings
 from sparring.evaluation.shards import Found, check_shard, in_folder, in_memory
 from sparring.evaluation.trace import searched, trace
 from sparring.model import Model, Network
-from sparring.problem import Threat, pose
+from sparring.problem import Problem, Threat, pose
 from sparring.processes import Processes, joined
 
 BLOCK, BLOCKS, BYTES = 512, 16, 2**28  # a block has at most so many examples and bytes; there are so many at least
@@ -51,7 +52,7 @@ def evaluate(
     model: Network,
     data: object,
     threat: Threat,
-    plan: str | Sequence[Rung | Attack] = "quick",
+    plan: str | Sequence[Rung | Attack] = "standard",
     *,
     out: str | Path | None = None,
     resume: bool = True,
@@ -111,17 +112,22 @@ def evaluate(
     folder = None if out is None else Path(out)
     with joined(device, PATIENCE) as processes:
         part = x[: -(-len(x) // shard[1])] if shard else x
-        settled = processes.lead(lambda: given or _settled(folder, wrapped, part))
+        asked = any(rung.seen != "own" for rung in rungs)
+        before = processes.lead(lambda: _before(folder))
+        settled = processes.lead(lambda: given or (settings_of(before) if before else settle(wrapped, part)))
         settings = given or settled  # where the processes were given different ones, the headers tell
+        known = processes.lead(lambda: _understood(wrapped, problem, before) if asked else None)
         block_size = batch_size or _block_size(settings.batch_size, x)
         header = described(
             wrapped, examples, threat, plan, rungs,
-            seed=seed, settings=settings, block_size=block_size, eps=grid, shard=shard, command=command,
+            seed=seed, settings=settings, known=known, block_size=block_size, eps=grid, shard=shard, command=command,
         )  # fmt: skip
         run, header = _opened(folder, header, resume, batch_size, processes)
-        settings = settings_of(header)
-        view = settings.view(wrapped)
-        fast = None if view is wrapped else view
+        settings, known = settings_of(header), understanding_of(header)
+        judge = wrapped if known is None else known.judged(wrapped)
+        search = settings.view(judge)
+        fast = None if search is judge else search
+        view = next(iter(known.seen(wrapped)), None) if known is not None else None
         wanted = numbers(header)
         total = sum(len(places(header, number)) for number in wanted)
         watch = _Watch(progress if processes.leads else None, total)
@@ -129,8 +135,8 @@ def evaluate(
         def climbed(number: int) -> Block:
             rows = problem.take(places(header, number)).to(device)
             if grid is None:
-                return climb(wrapped, rows, rungs, watch.rung, fast, settings.batch_size)
-            return trace(wrapped, rows, rungs, grid, watch.rung, fast, settings.batch_size)
+                return climb(judge, rows, rungs, watch.rung, fast, settings.batch_size, view)
+            return trace(judge, rows, rungs, grid, watch.rung, fast, settings.batch_size, view)
 
         with _threads(header["threads"]):
             try:
@@ -146,10 +152,10 @@ def evaluate(
                 raise
             examined = None
             if audit:
-                judge = partial(examine, wrapped, (x, y), threat, seed=seed, batch_size=settings.batch_size)
-                examined = processes.lead(lambda: _examined(run, judge))
+                examiner = partial(examine, wrapped, (x, y), threat, seed=seed, batch_size=settings.batch_size)
+                examined = processes.lead(lambda: _examined(run, examiner))
         block = Block.join([found[number] for number in wanted])
-        result = Result(block, header, examined, Asked(wrapped, problem.take(block.index), rungs))
+        result = Result(block, header, examined, Asked(judge, problem.take(block.index), rungs))
         if folder is not None:
             processes.lead(lambda: result.save(folder))
     return result
@@ -177,11 +183,15 @@ class _Watch:
             self._progress(Progress(self.done, self._total, name, self._total - self._broken - broken))
 
 
-def _settled(folder: Path | None, model: Model, x: Tensor) -> Settings:
-    """As the run in the folder does, or as is fastest here for the inputs x."""
-    if folder is not None and (folder / "run.json").exists():
-        return settings_of(Run.at(folder).header)
-    return settle(model, x)
+def _before(folder: Path | None) -> Header | None:
+    """The header of the run that is in the folder already."""
+    return Run.at(folder).header if folder is not None and (folder / "run.json").exists() else None
+
+
+def _understood(model: Model, problem: Problem, before: Header | None) -> Understanding:
+    """As the run in the folder has it, or by a first look at the network."""
+    found = None if before is None else understanding_of(before)
+    return found or understood(model, problem.take(problem.slot[:LOOKED]).to(model.device or problem.x.device))
 
 
 def _block_size(batch_size: int, x: Tensor) -> int:

@@ -46,8 +46,8 @@ class Past(Rows):
         gained = torch.zeros(len(dark), len(rungs), dtype=torch.bool, device=dark.device)
         return cls(first, first, spread, dark, gained, Evidence.none(dark).columns)
 
-    def chosen(self, rung: Rung, rungs: Sequence[Rung]) -> Tensor:
-        """(N,) bool: the rows that the rung takes, if they still stand."""
+    def chosen(self, rung: Rung, rungs: Sequence[Rung], own: bool) -> Tensor:
+        """(N,) bool: the rows that the rung takes, if they still stand. own: it follows the network's own gradient."""
         missed = self.nearness.missed
         chosen = missed <= rung.within
         if rung.unsettled < inf:
@@ -57,7 +57,7 @@ class Past(Rows):
         chosen |= missed <= rung.anyway
         if rung.doubted:
             chosen &= Evidence(*self.evidence.unbind(1)).doubtful
-        return chosen & (self.dark < DARK) if rung.attack.gradients else chosen
+        return chosen & (self.dark < DARK) if own and rung.attack.gradients else chosen
 
     def posed(self, rows: Problem, rung: Rung) -> Problem:
         """The problem as the rung is given it."""
@@ -65,17 +65,18 @@ class Past(Rows):
             rows = replace(rows, clean=self.nearness.logits)
         return replace(rows, x=rows.region.project(self.nearness.x)) if rung.start == "closest" else rows
 
-    def after(self, rung: Rung, rungs: Sequence[Rung], oracle: Oracle) -> Self:
-        """What is known once the oracle's looks at these rows, all of that rung, are over."""
+    def after(self, rung: Rung, rungs: Sequence[Rung], oracle: Oracle, own: bool, absent: bool) -> Self:
+        """What is known once the oracle's looks of that rung are over; absent: it met no gradient."""
         assert oracle.nearness is not None
-        own, before = oracle.nearness, self.nearness
-        nearness = before.closer(own)
+        looks, before = oracle.nearness, self.nearness
+        nearness = before.closer(looks)
         spread = self.spread
         if rung.again:
-            apart = nearness.apart(own).maximum(nearness.apart(before))
+            apart = nearness.apart(looks).maximum(nearness.apart(before))
             spread = torch.where(spread.isinf(), apart, spread.maximum(apart))
-        blind = (oracle.backwards > 0) & (oracle.zero_gradients == oracle.backwards)
+        blind = (oracle.backwards > 0) & (oracle.zero_gradients == oracle.backwards) & own
+        dark = self.dark + blind + DARK * (own and absent)
         won = nearness.margin - before.margin > -GAIN * before.margin
         names = [one.name for one in rungs]
         gained = self.gained.index_copy(1, torch.tensor([names.index(rung.name)], device=won.device), won[:, None])
-        return replace(self, nearness=nearness, spread=spread, dark=self.dark + blind, gained=gained)
+        return replace(self, nearness=nearness, spread=spread, dark=dark, gained=gained)

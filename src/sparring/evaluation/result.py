@@ -19,7 +19,7 @@ from sparring.errors import InputError
 from sparring.evaluation.block import CLEAN, ROBUST, Block
 from sparring.evaluation.curve import Point, Traced
 from sparring.evaluation.export import export
-from sparring.evaluation.header import Header
+from sparring.evaluation.header import Header, understanding_of
 from sparring.evaluation.rung import Rung
 from sparring.files import written
 from sparring.model import Model
@@ -124,12 +124,18 @@ class Result:
     @property
     def forwards(self) -> int:
         """Forward passes over all examples, the clean look and the verification included."""
-        return int(self.block.forwards.sum())
+        return int(self.block.forwards.sum()) + self._learning[0]
 
     @property
     def backwards(self) -> int:
         """Backward passes over all examples."""
-        return int(self.block.backwards.sum())
+        return int(self.block.backwards.sum()) + self._learning[1]
+
+    @property
+    def _learning(self) -> tuple[int, int]:
+        """Forward and backward passes of the first look at the network."""
+        known = understanding_of(self.header)
+        return (0, 0) if known is None else (known.forwards, known.backwards)
 
     @property
     def seconds(self) -> float:

@@ -22,7 +22,9 @@ from sparring.evaluation.ledger import Ledger
 from sparring.evaluation.locks import claimed, locked
 from sparring.files import written
 
-SETTLED = ("block_size", "settings", "measured", "threads")  # by who began: those that go on need not know them
+# By who began; those that go on need not know them. The first do not depend on the batch size that one may name.
+ALWAYS = ("threads", "understanding", "measured")
+SETTLED = (*ALWAYS, "block_size", "settings")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Run:
                 run = cls.at(folder)
                 if run.begun and not resume:
                     raise ResumeError(f"{folder} holds a run already; remove it, choose another folder, or resume it")
-                kept = [name for name in SETTLED if name == "threads" or block_size is None]
+                kept = [name for name in SETTLED if name in ALWAYS or block_size is None]
                 header = {**header, **{name: run.header.get(name) for name in kept}}
                 run._compare(header)
                 if not run.begun:

@@ -23,6 +23,9 @@ class Rung:
     anyway: …or rows that missed by no more than this, whatever the three before say.
     doubted: only rows whose gradients do not foretell what the network does, see `Evidence.doubtful`.
 
+    seen: through what it looks for gradients. "own" is the network as it is; "understood" the view that a first look at
+    the network found to lead farther (`auditing.understanding`), without which the rung is left out; "best" that view
+    where there is one.
     eot: draws a look at a randomised network takes, where the model asks for fewer; None: as the model says.
     ranked: whether runner-up classes are those of the clean logits or of the closest look. start: where it begins, for
     attacks that begin where the problem does.
@@ -37,6 +40,7 @@ class Rung:
     gained: tuple[str, ...] = ()
     anyway: float = -inf
     doubted: bool = False
+    seen: Literal["own", "best", "understood"] = "own"
     ranked: Literal["clean", "closest"] = "clean"
     start: Literal["clean", "closest"] = "clean"
 

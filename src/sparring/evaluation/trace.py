@@ -44,6 +44,7 @@ def trace(
     told: Callable[[str, int], None],
     fast: Model | None = None,
     batch_size: int | None = None,
+    view: Model | None = None,
 ) -> Traced:
     """Find the smallest radius of `grid`, which increases, at which each row falls; `told` and the rest as for `climb`.
 
@@ -60,7 +61,7 @@ def trace(
     def climbed(rows: Problem, start: int, end: int) -> Block:
         """What the rungs from `start` to `end` did."""
         broken = int((falls < len(grid)).sum())
-        block = climb(model, rows, rungs[start:end], lambda rung, _: told(rung, broken), fast, batch_size)
+        block = climb(model, rows, rungs[start:end], lambda rung, _: told(rung, broken), fast, batch_size, view)
         return _placed(block, start, len(rungs))
 
     def place(rows: Problem, block: Block) -> Tensor:

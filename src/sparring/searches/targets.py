@@ -76,7 +76,7 @@ def reach(problem: Problem, oracle: Oracle) -> Tensor:
 def _promised(problem: Problem, gradient: Tensor) -> Tensor:
     """(N,) how far a linear score with that gradient rises inside the region."""
     region = problem.region
-    largest = gradient.flatten(1).abs().amax(1).clamp_min(torch.finfo(gradient.dtype).tiny)
-    # The nearest point to one far out along the gradient is where a linear score is largest.
-    ahead = region.project(region.centre + column(FAR * region.reach / largest, gradient) * gradient)
+    largest = gradient.flatten(1).abs().amax(1)
+    far = column(FAR * region.reach / largest.where(largest > 0, 1), gradient)
+    ahead = region.project(region.centre + far * gradient)  # the nearest point to one far out is where it is largest
     return (gradient * (ahead - problem.x)).flatten(1).sum(1)

@@ -31,23 +31,32 @@ def rungs(norm: str) -> tuple[Rung, ...]:
     """
     rounds = (
         Rung("round", CosinePGD()),
-        Rung("round, within reach", CosinePGD(n_targets=1, order="reach"), again=True),
-        Rung("round, closest class", CosinePGD(n_targets=1), within=0.8, ranked="closest"),
-        Rung("round, margin", CosinePGD(objective="margin"), within=0.3, again=True),
-        Rung("round, CE", CosinePGD(objective="cross_entropy", high=1.0), within=0.3),
+        Rung("round, within reach", CosinePGD(n_targets=1, order="reach", objective="margin"), again=True),
+        Rung("round, closest class", CosinePGD(n_targets=1), within=0.5, ranked="closest"),
+        Rung("round, margin", CosinePGD(objective="margin"), within=0.25, again=True),
+        Rung("round, CE", CosinePGD(objective="cross_entropy", high=1.0), within=0.25),
+    )
+    led = (
+        Rung("led round", CosinePGD(), seen="understood"),
+        Rung(
+            "led round, closest class", CosinePGD(n_targets=1, objective="margin"), ranked="closest", seen="understood"
+        ),
+        Rung("led round, CE", CosinePGD(objective="cross_entropy", high=1.0), within=1.0, seen="understood"),
     )
     doubts = (
-        Rung("probe", Square(queries=12)),
+        Rung("probe", Square(queries=10)),
         Rung("black box", Square(queries=1000), doubted=True),
         Rung("black box, probed", Square(queries=1000), gained=("probe",)),
         Rung("black box, long", Square(), gained=("black box", "black box, probed")),
     )
-    rough: dict[str, Any] = {"unsettled": 4.0, "anyway": _HAIR, "ranked": "closest"}
+    rough: dict[str, Any] = {"unsettled": 4.0, "anyway": _HAIR, "ranked": "closest", "seen": "best"}
+    rougher = {**rough, "unsettled": 2.0}
     long = (
         Rung("long, CE", CosinePGD(steps=40, objective="cross_entropy", high=1.0), within=0.2, **rough),
         Rung("long, 2 classes", CosinePGD(steps=40, n_targets=2, high=1.0), within=0.2, **rough),
+        Rung("long, CE again", CosinePGD(steps=40, objective="cross_entropy", restarts=2), within=0.15, **rougher),
     )
-    return (*rounds, *(doubts if norm in Square.norms else ()), *long, *turns(norm))
+    return (*rounds, *led, *(doubts if norm in Square.norms else ()), *long, *turns(norm))
 
 
 def turns(norm: str) -> tuple[Rung, ...]:
@@ -60,14 +69,14 @@ def turns(norm: str) -> tuple[Rung, ...]:
     for rung in (
         Rung("search, CE", replace(_SEARCH, objective="cross_entropy"), within=0.08),
         Rung("polish, CE", replace(_AGAIN, objective="cross_entropy"), within=0.08),
-        Rung("search, long", replace(_SEARCH, queries=400), within=0.04),
+        Rung("search, long", replace(_SEARCH, queries=300), within=0.04),
         Rung("polish, again", _POLISH, within=0.05),
-        Rung("search, fine", replace(_SEARCH, queries=300, p=0.3), within=0.02),
+        Rung("search, fine", replace(_SEARCH, queries=200, p=0.3), within=0.02),
         Rung("polish, 2 classes", replace(_AGAIN, objective="margin", n_targets=2), within=0.02, ranked="closest"),
     ):
         told = tuple(one.name for one in found[-3:])
         found.append(replace(rung, gained=told))
     fresh = CosinePGD(steps=30, restarts=3, n_targets=1, objective="margin", high=1.0)
     found.append(Rung("fresh starts", fresh, within=_HAIR, ranked="closest"))
-    found = [replace(rung, unsettled=2.0, anyway=_HAIR, start="closest") for rung in found]
+    found = [replace(rung, unsettled=2.0, anyway=_HAIR, start="closest", seen="best") for rung in found]
     return tuple(rung for rung in found if norm in rung.attack.norms)
