@@ -97,7 +97,7 @@ def test_json_is_the_saved_result_and_the_closed_form(type_: Type, known: float)
 def test_words_go_to_stdout_and_progress_to_stderr(type_: Type, known: float) -> None:
     said = type_(f"evaluate {LINEAR} --limit 20")
     assert said.code == 0
-    assert "APGD-DLR-T" in said.out
+    assert "round, within reach" in said.out
     assert "Read as: robust accuracy is AT MOST" in said.out
     assert "evaluating: 100% · worst case so far" in said.err
     (folder,) = Path("runs").iterdir()

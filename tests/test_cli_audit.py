@@ -96,12 +96,12 @@ def test_a_surrogate_is_loaded_like_a_model(type_: Type) -> None:
 
 
 def test_an_evaluation_may_be_audited(type_: Type) -> None:
-    said = type_(f"evaluate --model net.py:Rounded {AUDIT} --audit --out runs/e --json")
+    said = type_(f"evaluate --model net.py:Rounded {AUDIT} --plan quick --audit --out runs/e --json")
     assert said.code == 3
     results = json.loads(said.out)
     assert results["verdict"] == "unreliable"
     assert results["audit"] == json.loads(Path("runs/e/blocks/audit.json").read_text())
-    again = type_(f"evaluate --model net.py:Rounded {AUDIT} --audit --out runs/e --json")
+    again = type_(f"evaluate --model net.py:Rounded {AUDIT} --plan quick --audit --out runs/e --json")
     assert json.loads(again.out)["audit"] == results["audit"]
 
 

@@ -28,7 +28,7 @@ from sparring.problem import Problem
 LOOKED, KEPT = 32, 24  # examples looked at, and how many of those that are right are climbed from
 NUMBERS = 2**19  # in all the inputs of a look, so that what every layer keeps of large images fits
 FARTHER = 0.1  # of the way from the clean margin to an error: by less two climbs do not differ
-WON = 3  # rows that a view must win, beyond twice those that it loses
+WON, SHARE = 3, 0.25  # rows that a view must win at least, and of all, beyond twice those that it loses
 ADDED = 0.04  # of the way, on average, that a further view must add to those before it
 
 
@@ -158,7 +158,11 @@ def _chosen(subject: Subject, own: _Own, classes: int) -> tuple[tuple[View, ...]
     while left:
         view, way = left.pop(max(range(len(left)), key=lambda at: _mean(best.maximum(left[at][1]))))
         won, lost = _score(way, best)
-        if (won < 2 * lost + WON) if not chosen else (_mean(best.maximum(way) - best) < ADDED or won < WON):
+        if (
+            (won < 2 * lost + max(WON, SHARE * len(way)))
+            if not chosen
+            else (_mean(best.maximum(way) - best) < ADDED or won < WON)
+        ):
             break
         chosen.append(view)
         best = best.maximum(way)

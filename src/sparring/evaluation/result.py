@@ -265,6 +265,7 @@ class Result:
             f"{row['name']:<18}{row['robust_accuracy']:>8.2%}  broke {row['broke']:>5}  "
             f"{row['forwards']:>9,} forwards {row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
             for row in self.table
+            if row["forwards"]
         ]
         share = f"{self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}]"
         worst = f"robust accuracy at most {share} on {self.examples} examples; {self.verdict}"

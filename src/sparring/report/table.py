@@ -15,12 +15,12 @@ _SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def table(records: Records) -> Table:
-    """One line an attack, in the order in which they ran, and the worst case below."""
+    """One line an attack that took anybody, in the order in which they ran, and the worst case below."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
     made.add_column("attack", no_wrap=True)
     for heading in ("robust", "95 % interval", "broke", "forwards", "backwards", "time"):
         made.add_column(heading, justify="right", no_wrap=True)
-    for row in records["table"]:
+    for row in filter(_taken, records["table"]):
         broke = "" if row["attack"] is None else f"{row['broke']:,}"
         made.add_row(row["name"], *_measured(row), broke, *_spent(row))
     if (checks := records.get("checks")) and checks["forwards"]:
@@ -28,6 +28,10 @@ def table(records: Records) -> Table:
     made.add_section()
     made.add_row("worst case", *_measured(records), "", *_spent(records), style="bold")
     return made
+
+
+def _taken(row: Records) -> bool:
+    return bool(row["forwards"])
 
 
 def curve(records: Records) -> Table:

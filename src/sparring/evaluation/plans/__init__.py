@@ -13,6 +13,7 @@ from sparring.problem import Threat
 PLANS: dict[str, Callable[[str], tuple[Rung, ...]]] = {
     "quick": quick.rungs,
     "standard": standard.rungs,
+    "thorough": standard.thorough,
     "a3": a3.rungs,
     "cr": cr.rungs,
     "autoattack": autoattack.standard,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from sparring.attacks.cosine_pgd import CosinePGD
@@ -57,6 +58,18 @@ def rungs(norm: str) -> tuple[Rung, ...]:
         Rung("long, CE again", CosinePGD(steps=40, objective="cross_entropy", restarts=2), within=0.15, **rougher),
     )
     return (*rounds, *led, *(doubts if norm in Square.norms else ()), *long, *turns(norm))
+
+
+def thorough(norm: str) -> tuple[Rung, ...]:
+    """`standard`, and twice more with new random numbers for whoever came close, settled or not."""
+    once = rungs(norm)
+
+    def again(rung: Rung, time: str) -> Rung:
+        gained = tuple(f"{name}, {time}" for name in rung.gained)
+        return replace(rung, name=f"{rung.name}, {time}", within=min(rung.within, 0.3), unsettled=inf, gained=gained)
+
+    searching = [rung for rung in once if rung.attack.gradients or rung.start == "closest"]
+    return (*once, *(again(rung, time) for time in ("2nd time", "3rd time") for rung in searching))
 
 
 def turns(norm: str) -> tuple[Rung, ...]:
