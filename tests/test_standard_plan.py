@@ -135,7 +135,7 @@ def test_nearness_is_the_largest_margin_of_all_looks_that_do_not_err() -> None:
     for number in range(40):
         slot = torch.randint(6, (9,), generator=random)
         logits = 2 * torch.randn(9, 5, generator=random)
-        nearness = nearness.seeing(slot, torch.full((9, 2), float(number)), logits, label[slot])
+        nearness = nearness.seeing(slot, torch.full((9, 2), float(number)), logits, label[slot], torch.ones(9).bool())
         looks.append(torch.full((6, 5), torch.nan).index_copy(0, slot, logits))
         for row, own in zip(slot.tolist(), logits, strict=True):  # every one of a repeated row
             look = torch.full((6, 5), torch.nan)
@@ -157,6 +157,7 @@ def test_misses_do_not_depend_on_the_scale_or_the_shift_of_the_logits() -> None:
     random = torch.Generator().manual_seed(1)
     clean, look = torch.randn(2, 50, 4, generator=random, dtype=torch.float64)
     label, slot, x = clean.argmax(1), torch.arange(50), torch.zeros(50, 2, dtype=torch.float64)
-    one = Nearness.at(x, clean, label).seeing(slot, x, look, label)
-    other = Nearness.at(x, 100 * clean + 7, label).seeing(slot, x, 100 * look + 7, label)
+    inside = torch.ones(50, dtype=torch.bool)
+    one = Nearness.at(x, clean, label).seeing(slot, x, look, label, inside)
+    other = Nearness.at(x, 100 * clean + 7, label).seeing(slot, x, 100 * look + 7, label, inside)
     torch.testing.assert_close(one.missed, other.missed)

@@ -31,11 +31,11 @@ class Nearness(Rows):
         margin = _margin(clean, label)
         return cls(margin, x, clean, margin)
 
-    def seeing(self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor) -> Self:
-        """After a look at the rows in `slot`, which may repeat. Looks that err are passed over: those inside the region
-        end the row's trouble, those outside, where some attacks walk, say nothing about it."""
+    def seeing(self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor, inside: Tensor) -> Self:
+        """After a look at the rows in `slot`, which may repeat. Passed over are looks that are not `inside` the region,
+        which say nothing about the row, and looks that err, which end its trouble."""
         margin = _margin(logits, label)
-        margin = margin.where(margin <= 0, -torch.inf)
+        margin = margin.where(inside & (margin <= 0), -torch.inf)
         best = self.margin.scatter_reduce(0, slot, margin, "amax")
         closest = (margin > self.margin[slot]) & (margin == best[slot])
         at = slot[closest]

@@ -81,7 +81,8 @@ class Oracle:
 
     def _note(self, problem: Problem, x: Tensor, logits: Tensor) -> None:
         if self.nearness is not None:
-            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label)
+            inside = problem.region.contains(x)  # some attacks walk outside of it
+            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label, inside)
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
         """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.

@@ -1,8 +1,8 @@
 """What a few examples tell of a network before it is attacked: is it random, and does its gradient lead anywhere?
 
 Once a run, on the first few examples, with every pass counted. The answer is plain data, so that whoever resumes or
-shares the run attacks the same way. It can cost passes and never accuracy: views change where an attack looks for
-adversarial examples, not what counts as one.
+shares the run attacks the same way. Views change where an attack looks for adversarial examples, not what counts as
+one.
 """
 
 from __future__ import annotations

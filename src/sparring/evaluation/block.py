@@ -33,7 +33,7 @@ class Block(Rows):
     x: (N, …) the verified adversarial example where there is one, the input elsewhere.
     broken_by: (N,) ROBUST, CLEAN, or the number of the rung that broke it, from 1.
     distance: (N,) from the input to x. forwards, backwards, zero_gradients: (N, 2 + rungs), the clean look first, the
-    checks of what still stands last. seconds: (N, 2 + rungs) wall time, shared evenly among the examples in it.
+    checks of what stood when they were asked last. seconds: (N, 2 + rungs) wall time, shared evenly among its examples.
     probabilities: (N,) bool, the network returned probabilities instead of logits.
     evidence: (N, columns) what the checks found, see `Evidence`.
     missed: (N, 2 + rungs) float32, by how much the closest look after each rung missed, in units of `Nearness`; NaN

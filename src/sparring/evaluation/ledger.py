@@ -15,7 +15,7 @@ from typing import Any
 from sparring.evaluation.block import Block
 from sparring.evaluation.locks import locked
 
-CHECKS = "checks"  # the passes spent on what still stands, after the last rung
+CHECKS = "checks"  # the passes that evidence took, see `Evidence`
 
 
 class Ledger:

@@ -34,7 +34,7 @@ from sparring.model import Model, Network
 from sparring.problem import Problem, Threat, pose
 from sparring.processes import Processes, joined
 
-BLOCK, BLOCKS, BYTES = 512, 16, 2**28  # a block has at most so many examples and bytes; there are so many at least
+BLOCK, BLOCKS, BYTES = 512, 16, 2**28  # examples and bytes of a block at most; blocks at least, if a pass is no larger
 PATIENCE = timedelta(days=30)  # how long the first process to finish waits for the last
 
 

@@ -61,7 +61,7 @@ def _compare(first: Run, other: Run) -> None:
     if (found := difference(first.header, other.header)) is not None:
         name, one, two = found
         hint = "evaluate the second again with the arguments of the first, or leave it out"
-        if name == "block_size" or name.startswith("settings"):
+        if name == "block_size" or name.startswith(("settings", "understanding")):
             hint = f"evaluate the second again with {_as_settled(first)}"
         raise ResumeError(
             f"{first.folder} and {other.folder} are not of one run: {name} is {one!r} in the first and {two!r} in the "

@@ -152,7 +152,9 @@ class Result:
         evidence = Evidence(*self.block.evidence.unbind(1))
         zeros = (asked > 0) & (dead == asked), blind
         attacks = self.header["attacks"]
-        averaged = all(max(self.header["model"]["eot"], attack.get("eot", 1)) > 1 for attack in attacks)
+        known = understanding_of(self.header)
+        draws = max(self.header["model"]["eot"], 1 if known is None else known.eot)
+        averaged = all(max(draws, attack.get("eot", 1)) > 1 for attack in attacks)
         # Of a curve, those that withstand any radius of it: each was checked at the largest that it withstands.
         stood = self.robust
         if isinstance(self.block, Traced):

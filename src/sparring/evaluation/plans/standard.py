@@ -25,6 +25,9 @@ def rungs(norm: str) -> tuple[Rung, ...]:
     by: where they agree, one more would too. What is left is near and its landscape rough: there gradient steps and
     random search take turns, each from the closest point that the other found, which finds more than many new starts.
 
+    A first look at the network (`auditing.understanding`) says whether it is random, and what to follow where its own
+    gradient leads nowhere: then rounds are led by that, too, and so is all that comes after them.
+
     Rows along whose gradient the margin does not rise as it says get the black box, and so do those that a few random
     queries bring closer than all gradients did.
 
@@ -61,7 +64,7 @@ def rungs(norm: str) -> tuple[Rung, ...]:
 
 
 def thorough(norm: str) -> tuple[Rung, ...]:
-    """`standard`, and twice more with new random numbers for whoever came close, settled or not."""
+    """`standard`, and twice more with new random numbers for all that missed by less than 0.3, settled or not."""
     once = rungs(norm)
 
     def again(rung: Rung, time: str) -> Rung:
