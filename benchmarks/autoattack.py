@@ -33,6 +33,10 @@ class Case:
     norm: str
     eps: float
 
+    @property
+    def threat(self) -> Any:
+        return THREATS[self.norm](self.eps)
+
 
 CASES = {
     "mnist": Case(mnist_trades, mnist, "Linf", 0.3),
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _compare(name: str, case: Case, limit: int, version: str, seed: int) -> None:
     net, (x, y) = case.net(), case.data(limit)
-    threat = THREATS[case.norm](case.eps)
+    threat = case.threat
     counting = Counting(net)
     theirs = peers.autoattack(counting, case.norm, case.eps, version, batch=limit)
 

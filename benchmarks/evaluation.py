@@ -15,7 +15,6 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 import sparring as sp
 from benchmarks import peers
-from benchmarks.autoattack import THREATS, Counting
+from benchmarks.autoattack import Case, Counting
 from benchmarks.fixtures import (
     Absent,
     cifar,
@@ -81,20 +80,6 @@ FIRM = SGD(0.1, 0.9, weight_decay=2e-3, nesterov=True)
 natural = taught(d.Standard(), 0.2, 15, Adam(3e-3))
 robust = taught(d.TRADES(attack=sp.PGD(steps=5, objective="kl")), 0.2, 30, FIRM)
 single = taught(d.AdversarialTraining(sp.FGSM()), 0.25, 15, Adam(5e-3))  # FGSM leaves 65 %, PGD 23 %, APGD 15 %
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, images and a threat."""
-
-    net: Callable[[], nn.Module]
-    data: Callable[[int], tuple[Tensor, Tensor]]
-    norm: str
-    eps: float
-
-    @property
-    def threat(self) -> Any:
-        return THREATS[self.norm](self.eps)
 
 
 CASES = {
