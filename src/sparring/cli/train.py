@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from sparring.cli import options as o
 from sparring.cli.exits import PASS, guarded
 from sparring.cli.meter import Meter, alarms, outcome
-from sparring.cli.running import command, contents, fresh
+from sparring.cli.running import command, contents, fresh, heard
 from sparring.cli.terminal import Terminal
 from sparring.cli.wording import numbers
 from sparring.cli.wording import settings as table
@@ -89,7 +88,7 @@ def train(
     if changes or shown:
         changes["about"] = ""  # what it says was found with other settings
     changes["preprocessing"] = {**base.preprocessing.model_dump(exclude_none=True), **shown}
-    job = Job(base.changed(**changes), folder, resume, device, trust, model is not None, _terminal(json, quiet))
+    job = Job(base.changed(**changes), folder, resume, device, trust, model is not None, heard(json, quiet))
     return job.carry_out()
 
 
@@ -110,13 +109,13 @@ class Job:
         from sparring.defenses.defense import nested
         from sparring.training import train
 
-        arguments = self.recipe.arguments(_own(self.device), trust=self.trust, code=self.typed)
+        arguments = self.recipe.arguments(o.own_device(self.device), trust=self.trust, code=self.typed)
         lessons = sum(part.lesson() is not None for part in nested(arguments["defense"]))
         with self.terminal.progress("training", 1.0) as update, alarms(self.terminal) as told:
             meter = Meter(update, self.recipe.epochs, lessons)
 
             def learned(record: Mapping[str, float]) -> None:
-                if meter.begun is None and _leads():
+                if meter.begun is None and o.leads():
                     self._keep()  # nothing was refused: the folder is this run's
                 meter(record)
 
@@ -127,7 +126,7 @@ class Job:
                 raise
             if meter.share < 1:  # patience ran out, or there was nothing left to do
                 update(1.0, meter.note)
-        if _leads():
+        if o.leads():
             self._keep()  # a finished run may have been asked for more epochs
         for alarm in trained.alarms:
             if alarm not in told:
@@ -151,9 +150,9 @@ class Job:
             terminal.show(
                 "PGD-10 after each epoch is there to watch the training; what the network withstands, evaluate says."
             )
-        terminal.say(f"{self.folder}/: {', '.join(contents(self.folder)) if _leads() else ''}")
+        terminal.say(f"{self.folder}/: {', '.join(contents(self.folder)) if o.leads() else ''}")
         terminal.say(f"Next: {self._next()}")
-        if terminal.json and _leads():
+        if terminal.json and o.leads():
             found = {
                 "command": command(),
                 "folder": str(self.folder),
@@ -202,17 +201,3 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         under = below.get(key)
         found[key] = _merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return found
-
-
-def _terminal(json: bool, quiet: bool) -> Terminal:
-    """Of several processes only the first one speaks."""
-    return Terminal(json, quiet) if _leads() else Terminal(json=True, quiet=True, errors=Console(quiet=True))
-
-
-def _leads() -> bool:
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _own(device: str) -> str:
-    """Under torchrun each process has a device of its own."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
