@@ -90,3 +90,15 @@ def exits(file: str, function: str, folder: Path, names: Sequence[str]) -> dict[
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     return {name: int(code) for name, code in (line.split() for line in done.stdout.splitlines())}
+
+
+def two_processes(script: str, folder: Path) -> Path:
+    """`folder`, once two processes of torchrun have run `script` on it."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, str(folder)],
+        capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import sparring as sp
 from evaluation.cases import BLOCK, Mortal, X, assert_same, labels, run
-from runs import assert_equal
+from runs import assert_equal, two_processes
 from sparring.evaluation import Result
 from sparring.processes import Processes, joined
 
@@ -69,16 +68,7 @@ def work(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes worked, `0.pt` and `1.pt` telling what each found."""
-    folder = tmp_path_factory.mktemp("processes")
-    here = Path(__file__).parent
-    paths = [str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(folder)],
-        capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+    return two_processes(__file__, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import pytest
 import torch
 
 from models import relu
-from runs import assert_equal, kept, state, without_seconds
+from runs import assert_equal, kept, state, two_processes, without_seconds
 from sparring.attacks import PGD
 from sparring.defenses import (
     AWP,
@@ -118,15 +117,7 @@ def train_all(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes trained all cases, `0.pt` and `1.pt` telling what each ended with."""
-    folder = tmp_path_factory.mktemp("processes")
-    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(folder)],
-        capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+    return two_processes(__file__, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.fixture(scope="module")
