@@ -16,7 +16,7 @@ from sparring.rows import Rows
 class Nearness(Rows):
     """The look at which a row's margin was largest.
 
-    margin: (N,) the best wrong logit minus the label's; at most 0, for where it is more the model errs.
+    margin: (N,) the best wrong logit minus the label's; at most 0, for where it is more the model errs, unless by luck.
     x: (N, …) where that was. logits: (N, K) what the model said there. first: (N,) the margin at the clean example.
     """
 
@@ -31,11 +31,13 @@ class Nearness(Rows):
         margin = _margin(clean, label)
         return cls(margin, x, clean, margin)
 
-    def seeing(self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor, inside: Tensor) -> Self:
+    def seeing(
+        self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor, inside: Tensor, luck: bool = False
+    ) -> Self:
         """After a look at the rows in `slot`, which may repeat. Passed over are looks that are not `inside` the region,
-        which say nothing about the row, and looks that err, which end its trouble."""
+        which say nothing about the row, and looks that err, which end its trouble: but not where it may be `luck`."""
         margin = _margin(logits, label)
-        margin = margin.where(inside & (margin <= 0), -torch.inf)
+        margin = margin.where(inside & ((margin <= 0) | luck), -torch.inf)
         best = self.margin.scatter_reduce(0, slot, margin, "amax")
         closest = (margin > self.margin[slot]) & (margin == best[slot])
         at = slot[closest]
@@ -44,8 +46,9 @@ class Nearness(Rows):
 
     @property
     def missed(self) -> Tensor:
-        """(N,) what the closest look missed by, in units of how far the margin has risen; inf where it has not."""
-        return self._in_way(-self.margin)
+        """(N,) what the closest look missed by, in units of how far the margin has risen; inf where it has not, 0 where
+        the model erred."""
+        return self._in_way((-self.margin).clamp_min(0))
 
     def apart(self, other: Self) -> Tensor:
         """(N,) how far the closest looks of `other` are from these, in the same units."""

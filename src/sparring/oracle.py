@@ -40,6 +40,7 @@ class Oracle:
         self.classes = 0
         self.probabilities = False
         self.nearness: Nearness | None = None  # kept up to date where somebody set it
+        self.looks = 1  # of the judge that a claim must withstand
         self.recount(rows)
 
     def recount(self, rows: int, model: Model | None = None, exact: Model | None = None) -> None:
@@ -68,7 +69,10 @@ class Oracle:
             ModelError: the logits are not finite, or have another shape.
         """
         with torch.no_grad():
-            return mean_logits([self._forward(problem, x, self.exact) for _ in range(self.judge.eot)])
+            said = mean_logits([self._forward(problem, x, self.exact) for _ in range(self.judge.eot)])
+        if self.judge.eot > 1:
+            self._note(problem, x, said, luck=True)
+        return said
 
     def look(self, problem: Problem, x: Tensor, objective: Objective) -> Seen:
         """Logits and score at x, without a gradient. Charges one forward a row and draw."""
@@ -79,10 +83,10 @@ class Oracle:
         self._note(problem, x, logits)
         return Seen(logits, score, torch.zeros_like(x))
 
-    def _note(self, problem: Problem, x: Tensor, logits: Tensor) -> None:
+    def _note(self, problem: Problem, x: Tensor, logits: Tensor, luck: bool = False) -> None:
         if self.nearness is not None:
             inside = problem.region.contains(x)  # some attacks walk outside of it
-            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label, inside)
+            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label, inside, luck)
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
         """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.

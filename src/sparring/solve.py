@@ -79,11 +79,14 @@ def sure(problem: Problem, oracle: Oracle, look: Outcome) -> Outcome:
 
 
 def confirmed(problem: Problem, oracle: Oracle, found: Outcome) -> Tensor:
-    """(N,) bool: the claimed successes that a fresh forward pass of the judge confirms, goal and region both."""
-    won = found.success.nonzero().squeeze(1)
-    claim, x = problem.take(won), found.x.index_select(0, won)
-    again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x)
-    return found.success.index_copy(0, won, again)
+    """(N,) bool: the claimed successes that fresh forward passes of the judge confirm, goal and region both."""
+    held = found.success
+    for _ in range(oracle.looks):
+        won = held.nonzero().squeeze(1)
+        claim, x = problem.take(won), found.x.index_select(0, won)
+        again = claim.goal.reached(oracle.logits(claim, x)) & claim.region.contains(x) if len(won) else held[won]
+        held = held.index_copy(0, won, again)
+    return held
 
 
 def verified(problem: Problem, oracle: Oracle, found: Outcome) -> Outcome:

@@ -72,7 +72,7 @@ def test_an_honest_network_needs_nothing(
 ) -> None:
     found = of(honest[name], images, threat)
     assert (found.random, found.eot, found.gradient, found.views) == (False, 1, True, ())
-    assert found.judged(model := sp.Model(honest[name])) is model
+    assert found.judged(model := sp.Model(honest[name])) is found.searched(model) is model
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,10 @@ def test_a_random_network_is_averaged_and_keeps_its_own_gradient(natural: nn.Mod
     found = of(Before(Noise(0.1), natural), images)
     assert (found.random, found.eot, found.views) == (True, 8, ())
     model = sp.Model(Before(Noise(0.1), natural))
-    assert found.judged(model).eot == 8
-    assert found.judged(model.seen_by(eot=20)).eot == 20
+    assert found.searched(model).eot == 8
+    assert found.searched(model.seen_by(eot=20)).eot == 20
+    assert found.judged(model).eot == found.judged(model.seen_by(eot=20)).eot == 32
+    assert found.judged(model.seen_by(eot=50)).eot == 50
     assert of(sp.Model(Before(Noise(0.1), natural), eot=20), images).eot == 20
 
 
@@ -238,7 +240,8 @@ def test_the_answer_survives_json(natural: nn.Module, make: Callable[[nn.Module]
     found = of(make(natural), images)
     told = json.loads(json.dumps(found.records()))
     assert Understanding.read(told) == found
-    assert {"random", "eot", "gradient", "views", "trials", "examples", "forwards", "backwards"} == set(told)
+    spent = {"examples", "forwards", "backwards"}
+    assert {"random", "eot", "gradient", "roughness", "views", "trials"} | spent == set(told)
 
 
 def test_what_cannot_be_read_is_told(natural: nn.Module) -> None:

@@ -1,4 +1,5 @@
-"""What a few examples tell of a network before it is attacked: is it random, and does its gradient lead anywhere?
+"""What a few examples tell of a network before it is attacked: is it random, does its gradient lead anywhere, and do
+gradients lead to the same place twice?
 
 Once a run, on the first few examples, with every pass counted. The answer is plain data, so that whoever resumes or
 shares the run attacks the same way. Views change where an attack looks for adversarial examples, not what counts as
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.auditing.battery import EOT
+from sparring.auditing.roughness import roughness
 from sparring.auditing.slopes import DEAD, differ, largest
 from sparring.auditing.standins import climbed, suggested
 from sparring.auditing.subject import Subject
@@ -27,6 +29,7 @@ from sparring.problem import Problem
 
 LOOKED, KEPT = 32, 24  # examples looked at, and how many of those that are right are climbed from
 NUMBERS = 2**19  # in all the inputs of a look, so that what every layer keeps of large images fits
+JUDGED = 32  # draws of a random network that say whether an example fell
 FARTHER = 0.1  # of the way from the clean margin to an error: by less two climbs do not differ
 WON, SHARE = 3, 0.25  # rows that a view must win at least, and of all, beyond twice those that it loses
 ADDED = 0.04  # of the way, on average, that a further view must add to those before it
@@ -44,9 +47,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Understanding:
-    """random: two looks at one input differ, or the network says so. eot: draws a look should take.
+    """random: two looks at one input differ, or the network says so. eot: draws a look of an attack should take.
 
     gradient: whether there is an input gradient, and it is finite and not zero everywhere.
+    roughness: how much is missed by gradients from one start, see `auditing.roughness`; 0 where nobody asked.
     views: ways to follow another gradient, each of which led farther than what is without it, the best first.
     trials: by name, "own" for the network's own gradient, what each of those tried came to; why `views` are what they
     are. examples: how many were climbed from. forwards, backwards: passes spent, of single examples.
@@ -55,6 +59,7 @@ class Understanding:
     random: bool
     eot: int
     gradient: bool
+    roughness: float = 0.0
     views: tuple[View, ...] = ()
     trials: Mapping[str, Trial] = field(default_factory=dict)
     examples: int = 0
@@ -62,7 +67,12 @@ class Understanding:
     backwards: int = 0
 
     def judged(self, model: Model) -> Model:
-        """The network as it is to be searched and judged: over enough draws, by its own gradient."""
+        """The network that says who fell: of a random one the mean over many draws, for an attack of many looks finds
+        the few draws that err."""
+        return model.seen_by(eot=max(JUDGED, model.eot)) if self.random else model
+
+    def searched(self, model: Model) -> Model:
+        """The network as attacks look at it: over enough draws to follow, by its own gradient."""
         return model.seen_by(eot=self.eot) if self.eot > model.eot else model
 
     def seen(self, model: Model) -> tuple[Model, ...]:
@@ -71,7 +81,7 @@ class Understanding:
         Raises:
             InputError: they are views of another network.
         """
-        return tuple(view.of(self.judged(model)) for view in self.views)
+        return tuple(view.of(self.searched(model)) for view in self.views)
 
     def records(self) -> dict[str, Any]:
         """Plain data, of which `read` makes the same again."""
@@ -120,10 +130,14 @@ def understood(model: Model, problem: Problem, batch_size: int | None = None) ->
         own = _Own.of(subject)
         views: tuple[View, ...] = ()
         trials: dict[str, Trial] = {}
-        if len(subject) and _watchable(model) and bool(kept.region.radius.isfinite().all()):
-            views, trials = _chosen(subject, own, first.shape[1])
+        rough = 0.0
+        if len(subject) and bool(kept.region.radius.isfinite().all()):
+            if _watchable(model):
+                views, trials = _chosen(subject, own, first.shape[1])
+            if model.gradients is None and not random:  # estimates would cost too much, and noise is no roughness
+                rough = roughness(subject, views[0].of(once) if views else once)
     spent = (len(subject), subject.forwards, subject.backwards)
-    return Understanding(random, eot, own.gradient, views, trials, *spent)
+    return Understanding(random, eot, own.gradient, rough, views, trials, *spent)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,14 @@ from sparring.evaluation.rung import Rung
 from sparring.model import Model
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem
-from sparring.rows import Rows
+from sparring.rows import Rows, column
 from sparring.solve import verified
 
 ROBUST = -1
 CLEAN = 0  # broken by no attack: wrong from the start
+# Who looks often at a randomised network finds draws that err. So a claim must hold that often, on fresh draws each
+# time, to end a row's trouble; and one last look of so many draws decides for all, those that never held included.
+LOOKS, LAST = 2, 64
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def climb(
     fast: Model | None = None,
     batch_size: int | None = None,
     view: Model | None = None,
+    roughness: float = 0.0,
 ) -> Block:
     """Take the rows of `problem` up the ladder.
 
@@ -70,87 +74,145 @@ def climb(
         fast: the same network in the form in which it is searched; `model` judges. None searches `model` itself.
         batch_size: examples a pass; None takes all of them.
         view: the network with other gradients, for the rungs that look through what was understood of it.
+        roughness: of the network, for the rungs that ask for it, see `auditing.roughness`.
 
     Raises:
         NoGradient: a gradient attack met none, and the ladder has no attack that needs none.
     """
-    x, device, fast = problem.x, problem.x.device, fast or model
-    exact = None if fast is model else model
-    size = batch_size or max(1, len(x))
-    counts = torch.zeros(3, len(x), 2 + len(rungs), dtype=torch.int64, device=device)
-    seconds = torch.zeros(len(x), 2 + len(rungs), dtype=torch.float64)
-    missed = torch.full((len(x), 2 + len(rungs)), torch.nan, device=device)
-    bounded = bool(problem.region.radius.isfinite().all())
-    spared = any(not rung.attack.gradients for rung in rungs)  # somebody can do without gradients
-    with model.quiet(), nullcontext() if exact is None else fast.quiet(), isolated(problem.draws.seed, device):
-        oracle = Oracle(fast, len(x), device, exact)
-
-        def passes(chosen: Tensor) -> list[Tensor]:
-            return [at for at in torch.split(chosen.nonzero().squeeze(1), size) if len(at)]
-
-        def noted(at: Tensor, number: int, clock: float, oracle: Oracle) -> None:
-            counts[:, at, number] += torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
-            seconds[at.cpu(), number] += (time.perf_counter() - clock) / len(at)
-
-        def examined(past: Past, standing: Tensor) -> Past:
-            """With the evidence of the rows that still stand, if nobody asked them yet."""
-            unasked = standing & Evidence(*past.evidence.unbind(1)).absent.isnan()
-            for at in passes(unasked) if bounded else ():
-                clock = time.perf_counter()
-                answers, asked = probe(problem.take(at), model)
-                past = replace(past, evidence=past.evidence.index_copy(0, at, answers.columns))
-                noted(at, -1, clock, asked)
-            return past
-
-        opening = []
-        for at in passes(torch.ones_like(problem.slot, dtype=torch.bool)):
-            clock = time.perf_counter()
-            oracle.recount(len(at))
-            opening.append(opened(entered(problem.take(at), ""), oracle))
-            noted(at, 0, clock, oracle)
-        found = Outcome.join([outcome for _, outcome in opening])
-        rows = Problem.join([part for part, _ in opening])
-        problem = replace(problem, goal=rows.goal, clean=rows.clean)
-        assert problem.clean is not None
-        past = Past.none(problem, problem.clean, rungs)
-        broken_by = torch.full_like(problem.slot, ROBUST).where(~found.success, CLEAN)
-        told("clean", int(found.success.sum()))
+    fast = fast or model
+    with (
+        model.quiet(),
+        nullcontext() if fast is model else fast.quiet(),
+        isolated(problem.draws.seed, problem.x.device),
+    ):
+        ladder = _Ladder(model, problem, rungs, fast, view, batch_size, roughness)
+        told("clean", int(ladder.found.success.sum()))
         for number, rung in enumerate(rungs, start=1):
-            own = view is None or rung.seen == "own"
-            if own and rung.seen == "understood":
-                continue
-            if rung.doubted:
-                past = examined(past, ~found.success)
-            chosen = passes(~found.success & past.chosen(rung, rungs, own))
-            for at in chosen:
-                clock = time.perf_counter()
-                before = past.take(at)
-                rows = before.posed(entered(problem.take(at), rung.name), rung)
-                search, judge = (fast, exact) if own or view is None else (view, None)
-                oracle.recount(len(at), rung.view(search), None if judge is None else rung.view(judge))
-                oracle.nearness = before.first
-                with nullcontext() if own else oracle.model.quiet():
-                    try:
-                        tried = verified(rows, oracle, rung.attack.run(rows, oracle))
-                        absent = False
-                    except NoGradient:
-                        if not spared:
-                            raise
-                        tried, absent = Outcome.none(rows), True
-                after = before.after(rung, rungs, oracle, own, absent)
-                oracle.nearness = None
-                past = past.put(at, after)
-                missed[at, number] = after.nearness.missed.where(after.nearness.missed.isfinite(), torch.nan).to(missed)
-                noted(at, number, clock, oracle)
-                won = tried.success.nonzero().squeeze(1)
-                found = found.put(at[won], tried.take(won))
-                broken_by = broken_by.index_fill(0, at[won], number)
-            if chosen:
-                told(rung.name, int(found.success.sum()))
-        past = examined(past, ~found.success)
-    evidence = past.evidence.where(~found.success[:, None], torch.nan)  # of what still stands
-    probabilities = torch.full_like(found.success, oracle.probabilities)
-    forwards, backwards, zeros = counts
-    spent = (forwards, backwards, zeros, seconds)
-    known = (missed, problem.index, problem.goal.label)
-    return Block(found.x, broken_by, found.distance, *spent, probabilities, evidence, *known).to("cpu")
+            if ladder.climbed(number):
+                told(rung.name, int(ladder.found.success.sum()))
+        return ladder.ended()
+
+
+class _Ladder:
+    """The rows on their way up: what was found, what is known of them, what they cost."""
+
+    def __init__(
+        self,
+        model: Model,
+        problem: Problem,
+        rungs: Sequence[Rung],
+        fast: Model,
+        view: Model | None,
+        batch_size: int | None,
+        roughness: float,
+    ) -> None:
+        self.model, self.rungs, self.fast, self.view, self.roughness = model, rungs, fast, view, roughness
+        self.exact = None if fast is model else model
+        x = problem.x
+        self.size = batch_size or max(1, len(x))
+        self.counts = torch.zeros(3, len(x), 2 + len(rungs), dtype=torch.int64, device=x.device)
+        self.seconds = torch.zeros(len(x), 2 + len(rungs), dtype=torch.float64)
+        self.missed = torch.full((len(x), 2 + len(rungs)), torch.nan, device=x.device)
+        self.spared = any(not rung.attack.gradients for rung in rungs)  # somebody can do without gradients
+        self.oracle = Oracle(fast, len(x), x.device, self.exact)
+        opening = [self._opened(problem.take(at), at) for at in self._passes(torch.ones_like(problem.slot).bool())]
+        rows = Problem.join([part for part, _ in opening])
+        self.problem = replace(problem, goal=rows.goal, clean=rows.clean)
+        self.found = Outcome.join([outcome for _, outcome in opening])
+        self.broken_by = torch.full_like(problem.slot, ROBUST).where(~self.found.success, CLEAN)
+        assert rows.clean is not None
+        self.past = Past.none(problem, rows.clean, rungs)
+        self.oracle.looks = LOOKS if model.eot > 1 else 1
+
+    def climbed(self, number: int) -> bool:
+        """Take the rows that the rung of that number asks for; whether there were any."""
+        rung = self.rungs[number - 1]
+        own = self.view is None or rung.seen == "own"
+        if own and rung.seen == "understood":
+            return False
+        if rung.doubted:
+            self._examine()
+        chosen = self._passes(~self.found.success & self.past.chosen(rung, self.rungs, own, self.roughness))
+        for at in chosen:
+            self._attacked(at, number, rung, own)
+        return bool(chosen)
+
+    def ended(self) -> Block:
+        """What came of it all."""
+        if self.model.eot > 1:
+            self._look_last()
+        self._examine()
+        found, problem = self.found, self.problem
+        evidence = self.past.evidence.where(~found.success[:, None], torch.nan)  # of what still stands
+        probabilities = torch.full_like(found.success, self.oracle.probabilities)
+        forwards, backwards, zeros = self.counts
+        spent = (forwards, backwards, zeros, self.seconds)
+        known = (self.missed, problem.index, problem.goal.label)
+        return Block(found.x, self.broken_by, found.distance, *spent, probabilities, evidence, *known).to("cpu")
+
+    def _opened(self, rows: Problem, at: Tensor) -> tuple[Problem, Outcome]:
+        clock = time.perf_counter()
+        self.oracle.recount(len(at))
+        opening = opened(entered(rows, ""), self.oracle)
+        self._note(at, 0, clock, self.oracle)
+        return opening
+
+    def _attacked(self, at: Tensor, number: int, rung: Rung, own: bool) -> None:
+        clock, oracle = time.perf_counter(), self.oracle
+        before = self.past.take(at)
+        rows = before.posed(entered(self.problem.take(at), rung.name), rung)
+        search = self.fast if own or self.view is None else self.view
+        oracle.recount(len(at), rung.view(search), None if self.exact is None else rung.view(self.exact))
+        oracle.nearness = before.first
+        with nullcontext() if own else oracle.model.quiet():
+            try:
+                tried = verified(rows, oracle, rung.attack.run(rows, oracle))
+                absent = False
+            except NoGradient:
+                if not self.spared:
+                    raise
+                tried, absent = Outcome.none(rows), True
+        after = before.after(rung, self.rungs, oracle, own, absent)
+        oracle.nearness = None
+        self.past = self.past.put(at, after)
+        missed = after.nearness.missed
+        self.missed[at, number] = missed.where(missed.isfinite(), torch.nan).to(self.missed)
+        self._note(at, number, clock, oracle)
+        won = tried.success.nonzero().squeeze(1)
+        self.found = self.found.put(at[won], tried.take(won))
+        self.broken_by = self.broken_by.index_fill(0, at[won], number)
+
+    def _examine(self) -> None:
+        """Ask the rows that still stand for evidence, where nobody did."""
+        unasked = ~self.found.success & Evidence(*self.past.evidence.unbind(1)).absent.isnan()
+        for at in self._passes(unasked) if bool(self.problem.region.radius.isfinite().all()) else ():
+            clock = time.perf_counter()
+            answers, asked = probe(self.problem.take(at), self.model)
+            self.past = replace(self.past, evidence=self.past.evidence.index_copy(0, at, answers.columns))
+            self._note(at, -1, clock, asked)
+
+    def _look_last(self) -> None:
+        """Decide, by draws that nobody chose, which rows have fallen: to what was found, or to the closest look. The
+        rung that such a row falls to is the last that it took."""
+        near = self.past.nearness
+        x = torch.where(column(self.found.success, near.x), self.found.x, near.x)
+        claimed = (self.broken_by > CLEAN) | (~self.found.success & (near.margin > 0))
+        last = (~self.missed.isnan()).long().cumsum(1).argmax(1)
+        for at in self._passes(claimed):
+            clock = time.perf_counter()
+            self.oracle.recount(len(at), self.model.seen_by(eot=max(LAST, self.model.eot)))
+            rows = entered(self.problem.take(at), "last look")
+            fell = rows.goal.reached(self.oracle.logits(rows, x[at])) & rows.region.contains(x[at])
+            told = Outcome.none(rows)
+            told = replace(told, x=x[at], success=fell, distance=rows.region.distance(x[at])).where(fell, told)
+            self.found = self.found.put(at, told)
+            by = torch.where(self.broken_by[at] > CLEAN, self.broken_by[at], last[at])
+            self.broken_by = self.broken_by.index_copy(0, at, by.where(fell, ROBUST))
+            self._note(at, -1, clock, self.oracle)
+
+    def _passes(self, chosen: Tensor) -> list[Tensor]:
+        return [at for at in torch.split(chosen.nonzero().squeeze(1), self.size) if len(at)]
+
+    def _note(self, at: Tensor, number: int, clock: float, oracle: Oracle) -> None:
+        self.counts[:, at, number] += torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
+        self.seconds[at.cpu(), number] += (time.perf_counter() - clock) / len(at)

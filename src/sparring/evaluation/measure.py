@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import torch
@@ -112,7 +113,7 @@ def evaluate(
     folder = None if out is None else Path(out)
     with joined(device, PATIENCE) as processes:
         part = x[: -(-len(x) // shard[1])] if shard else x
-        asked = any(rung.seen != "own" for rung in rungs)
+        asked = any(rung.seen != "own" or rung.rough < inf for rung in rungs)
         before = processes.lead(lambda: _before(folder))
         settled = processes.lead(lambda: given or (settings_of(before) if before else settle(wrapped, part)))
         settings = given or settled  # where the processes were given different ones, the headers tell
@@ -124,10 +125,11 @@ def evaluate(
         )  # fmt: skip
         run, header = _opened(folder, header, resume, batch_size, processes)
         settings, known = settings_of(header), understanding_of(header)
-        judge = wrapped if known is None else known.judged(wrapped)
-        search = settings.view(judge)
+        judge, search = (known.judged(wrapped), known.searched(wrapped)) if known is not None else (wrapped, wrapped)
+        search = settings.view(search)
         fast = None if search is judge else search
         view = next(iter(known.seen(wrapped)), None) if known is not None else None
+        roughness = 0.0 if known is None else known.roughness
         wanted = numbers(header)
         total = sum(len(places(header, number)) for number in wanted)
         watch = _Watch(progress if processes.leads else None, total)
@@ -135,8 +137,8 @@ def evaluate(
         def climbed(number: int) -> Block:
             rows = problem.take(places(header, number)).to(device)
             if grid is None:
-                return climb(judge, rows, rungs, watch.rung, fast, settings.batch_size, view)
-            return trace(judge, rows, rungs, grid, watch.rung, fast, settings.batch_size, view)
+                return climb(judge, rows, rungs, watch.rung, fast, settings.batch_size, view, roughness)
+            return trace(judge, rows, rungs, grid, watch.rung, fast, settings.batch_size, view, roughness)
 
         with _threads(header["threads"]):
             try:

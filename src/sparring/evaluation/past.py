@@ -46,12 +46,15 @@ class Past(Rows):
         gained = torch.zeros(len(dark), len(rungs), dtype=torch.bool, device=dark.device)
         return cls(first, first, spread, dark, gained, Evidence.none(dark).columns)
 
-    def chosen(self, rung: Rung, rungs: Sequence[Rung], own: bool) -> Tensor:
-        """(N,) bool: the rows that the rung takes, if they still stand. own: it follows the network's own gradient."""
+    def chosen(self, rung: Rung, rungs: Sequence[Rung], own: bool, roughness: float) -> Tensor:
+        """(N,) bool: the rows that the rung takes, if they still stand. own: it follows the network's own gradient.
+        roughness: of the network."""
         missed = self.nearness.missed
         chosen = missed <= rung.within
         if rung.unsettled < inf:
             chosen &= missed <= rung.unsettled * self.spread
+        if rung.rough < inf:
+            chosen &= missed < rung.rough * roughness
         if rung.gained:
             chosen &= self.gained[:, [one.name in rung.gained for one in rungs]].any(1)
         chosen |= missed <= rung.anyway

@@ -18,9 +18,10 @@ class Rung:
 
     within: rows whose closest look so far missed by no more than this.
     unsettled: …and by no more than this many times what rungs that do the same differed by; inf asks nothing.
+    rough: …and by less than this many times the network's own roughness, see `auditing.roughness`.
     again: this rung does what an earlier one did: how far apart the two end says how rough the row's landscape is.
     gained: …and only rows that a rung of these names brought closer: what it found others may follow up.
-    anyway: …or rows that missed by no more than this, whatever the three before say.
+    anyway: …or rows that missed by no more than this, whatever those before say.
     doubted: only rows whose gradients do not foretell what the network does, see `Evidence.doubtful`.
 
     seen: through what it looks for gradients. "own" is the network as it is; "understood" the view that a first look at
@@ -36,6 +37,7 @@ class Rung:
     eot: int | None = None
     within: float = inf
     unsettled: float = inf
+    rough: float = inf
     again: bool = False
     gained: tuple[str, ...] = ()
     anyway: float = -inf

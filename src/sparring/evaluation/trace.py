@@ -45,6 +45,7 @@ def trace(
     fast: Model | None = None,
     batch_size: int | None = None,
     view: Model | None = None,
+    roughness: float = 0.0,
 ) -> Traced:
     """Find the smallest radius of `grid`, which increases, at which each row falls; `told` and the rest as for `climb`.
 
@@ -61,7 +62,9 @@ def trace(
     def climbed(rows: Problem, start: int, end: int) -> Block:
         """What the rungs from `start` to `end` did."""
         broken = int((falls < len(grid)).sum())
-        block = climb(model, rows, rungs[start:end], lambda rung, _: told(rung, broken), fast, batch_size, view)
+        block = climb(
+            model, rows, rungs[start:end], lambda rung, _: told(rung, broken), fast, batch_size, view, roughness
+        )
         return _placed(block, start, len(rungs))
 
     def place(rows: Problem, block: Block) -> Tensor:

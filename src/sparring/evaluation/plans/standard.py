@@ -14,6 +14,7 @@ _POLISH = CosinePGD(steps=40, scatter=0, random_start=False, high=0.5)
 _AGAIN = CosinePGD(steps=40, scatter=0, random_start=False, high=1.0)
 _HAIR = 0.015  # who missed by this is tried to the end
 _SEARCH = Square(queries=200, random_start=False)
+_FINE = Square(queries=800, p=0.1, random_start=False)
 
 
 def rungs(norm: str) -> tuple[Rung, ...]:
@@ -53,14 +54,14 @@ def rungs(norm: str) -> tuple[Rung, ...]:
         Rung("black box, probed", Square(queries=1000), gained=("probe",)),
         Rung("black box, long", Square(), gained=("black box", "black box, probed")),
     )
-    rough: dict[str, Any] = {"unsettled": 4.0, "anyway": _HAIR, "ranked": "closest", "seen": "best"}
-    rougher = {**rough, "unsettled": 2.0}
+    close: dict[str, Any] = {"unsettled": 4.0, "anyway": _HAIR, "ranked": "closest", "seen": "best"}
+    closer = {**close, "unsettled": 2.0}
     long = (
-        Rung("long, CE", CosinePGD(steps=40, objective="cross_entropy", high=1.0), within=0.2, **rough),
-        Rung("long, 2 classes", CosinePGD(steps=40, n_targets=2, high=1.0), within=0.2, **rough),
-        Rung("long, CE again", CosinePGD(steps=40, objective="cross_entropy", restarts=2), within=0.15, **rougher),
+        Rung("long, CE", CosinePGD(steps=40, objective="cross_entropy", high=1.0), within=0.2, **close),
+        Rung("long, 2 classes", CosinePGD(steps=40, n_targets=2, high=1.0), within=0.2, **close),
+        Rung("long, CE again", CosinePGD(steps=40, objective="cross_entropy"), within=0.15, **closer),
     )
-    return (*rounds, *led, *(doubts if norm in Square.norms else ()), *long, *turns(norm))
+    return (*rounds, *led, *(doubts if norm in Square.norms else ()), *long, *turns(norm), *roughs(norm))
 
 
 def thorough(norm: str) -> tuple[Rung, ...]:
@@ -81,18 +82,22 @@ def turns(norm: str) -> tuple[Rung, ...]:
         Rung("polish", _POLISH, within=0.15),
         Rung("search", _SEARCH, within=0.08),
         Rung("polish, margin", replace(_AGAIN, objective="margin"), within=0.1),
-    ]
-    for rung in (
-        Rung("search, CE", replace(_SEARCH, objective="cross_entropy"), within=0.08),
-        Rung("polish, CE", replace(_AGAIN, objective="cross_entropy"), within=0.08),
-        Rung("search, long", replace(_SEARCH, queries=300), within=0.04),
-        Rung("polish, again", _POLISH, within=0.05),
-        Rung("search, fine", replace(_SEARCH, queries=200, p=0.3), within=0.02),
         Rung("polish, 2 classes", replace(_AGAIN, objective="margin", n_targets=2), within=0.02, ranked="closest"),
-    ):
-        told = tuple(one.name for one in found[-3:])
-        found.append(replace(rung, gained=told))
-    fresh = CosinePGD(steps=30, restarts=3, n_targets=1, objective="margin", high=1.0)
-    found.append(Rung("fresh starts", fresh, within=_HAIR, ranked="closest"))
+    ]
     found = [replace(rung, unsettled=2.0, anyway=_HAIR, start="closest", seen="best") for rung in found]
     return tuple(rung for rung in found if norm in rung.attack.norms)
+
+
+def roughs(norm: str) -> tuple[Rung, ...]:
+    """Where gradients from one start miss what those from another find: short rounds from many starts, and random
+    search from the closest point, which goes on for whom it brings closer."""
+    found = [
+        Rung("short rounds", CosinePGD(steps=10, restarts=5), rough=5.0),
+        Rung("wide search", _SEARCH, rough=5.0, start="closest"),
+        Rung("wide polish", _AGAIN, rough=3.0, start="closest"),
+        Rung("fine search", _FINE, rough=2.0, start="closest"),
+    ]
+    for name, queries in {"fine search, again": 1600, "fine search, long": 3200}.items():
+        told = (found[-1].name,)
+        found.append(Rung(name, replace(_FINE, queries=queries), rough=2.0, start="closest", gained=told))
+    return tuple(replace(rung, seen="best") for rung in found if norm in rung.attack.norms)
