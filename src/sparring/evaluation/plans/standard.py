@@ -6,12 +6,14 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+from sparring.attacks.constraint_relaxation import ConstraintRelaxation
 from sparring.attacks.cosine_pgd import CosinePGD
 from sparring.attacks.square import Square
 from sparring.evaluation.rung import Rung
 
 _POLISH = CosinePGD(steps=40, scatter=0, random_start=False, high=0.5)
 _AGAIN = CosinePGD(steps=40, scatter=0, random_start=False, high=1.0)
+_RELAXED = ConstraintRelaxation(n_targets=1, restarts=1)
 _HAIR = 0.015  # who missed by this is tried to the end
 _SEARCH = Square(queries=200, random_start=False)
 _FINE = Square(queries=800, p=0.1, random_start=False)
@@ -55,13 +57,13 @@ def rungs(norm: str) -> tuple[Rung, ...]:
         Rung("black box, long", Square(), gained=("black box", "black box, probed")),
     )
     close: dict[str, Any] = {"unsettled": 4.0, "anyway": _HAIR, "ranked": "closest", "seen": "best"}
-    closer = {**close, "unsettled": 2.0}
     long = (
         Rung("long, CE", CosinePGD(steps=40, objective="cross_entropy", high=1.0), within=0.2, **close),
         Rung("long, 2 classes", CosinePGD(steps=40, n_targets=2, high=1.0), within=0.2, **close),
-        Rung("long, CE again", CosinePGD(steps=40, objective="cross_entropy"), within=0.15, **closer),
+        Rung("relaxed", _RELAXED, within=0.03, seen="best"),
     )
-    return (*rounds, *led, *(doubts if norm in Square.norms else ()), *long, *turns(norm), *roughs(norm))
+    ladder = (*rounds, *led, *doubts, *long, *turns(), *roughs())
+    return tuple(rung for rung in ladder if norm in rung.attack.norms)
 
 
 def thorough(norm: str) -> tuple[Rung, ...]:
@@ -76,7 +78,7 @@ def thorough(norm: str) -> tuple[Rung, ...]:
     return (*once, *(again(rung, time) for time in ("2nd time", "3rd time") for rung in searching))
 
 
-def turns(norm: str) -> tuple[Rung, ...]:
+def turns() -> tuple[Rung, ...]:
     """Gradient steps and random search in turn, each from the closest point so far."""
     found = [
         Rung("polish", _POLISH, within=0.15),
@@ -84,11 +86,10 @@ def turns(norm: str) -> tuple[Rung, ...]:
         Rung("polish, margin", replace(_AGAIN, objective="margin"), within=0.1),
         Rung("polish, 2 classes", replace(_AGAIN, objective="margin", n_targets=2), within=0.02, ranked="closest"),
     ]
-    found = [replace(rung, unsettled=2.0, anyway=_HAIR, start="closest", seen="best") for rung in found]
-    return tuple(rung for rung in found if norm in rung.attack.norms)
+    return tuple(replace(rung, unsettled=2.0, anyway=_HAIR, start="closest", seen="best") for rung in found)
 
 
-def roughs(norm: str) -> tuple[Rung, ...]:
+def roughs() -> tuple[Rung, ...]:
     """Where gradients from one start miss what those from another find: short rounds from many starts, and random
     search from the closest point, which goes on for whom it brings closer."""
     found = [
@@ -100,4 +101,4 @@ def roughs(norm: str) -> tuple[Rung, ...]:
     for name, queries in {"fine search, again": 1600, "fine search, long": 3200}.items():
         told = (found[-1].name,)
         found.append(Rung(name, replace(_FINE, queries=queries), rough=2.0, start="closest", gained=told))
-    return tuple(replace(rung, seen="best") for rung in found if norm in rung.attack.norms)
+    return tuple(replace(rung, seen="best") for rung in found)
