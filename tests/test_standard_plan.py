@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
-from hiding import Before, Round
+from hiding import Before, Noise, Round
 from models import linear, relu
 from reference import to_boundary
 from sparring.evaluation import PLANS, Result
@@ -153,6 +153,15 @@ def test_nearness_is_the_largest_margin_of_all_looks_that_do_not_err() -> None:
         assert float(nearness.missed[row]) == pytest.approx(expected)
 
 
+def test_looks_that_err_count_only_where_it_may_be_luck() -> None:
+    x, clean = torch.zeros(1, 2), torch.tensor([[0.0, 3.0]])
+    before = Nearness.at(x, clean, torch.tensor([1]))
+    look = torch.tensor([0]), x + 1, torch.tensor([[2.0, 1.0]]), torch.tensor([1]), torch.tensor([True])
+    assert before.seeing(*look).missed.item() == float("inf")
+    lucky = before.seeing(*look, luck=True)
+    assert (lucky.margin.item(), lucky.missed.item()) == (1.0, 0.0)
+
+
 def test_misses_do_not_depend_on_the_scale_or_the_shift_of_the_logits() -> None:
     random = torch.Generator().manual_seed(1)
     clean, look = torch.randn(2, 50, 4, generator=random, dtype=torch.float64)
@@ -161,3 +170,20 @@ def test_misses_do_not_depend_on_the_scale_or_the_shift_of_the_logits() -> None:
     one = Nearness.at(x, clean, label).seeing(slot, x, look, label, inside)
     other = Nearness.at(x, 100 * clean + 7, label).seeing(slot, x, 100 * look + 7, label, inside)
     torch.testing.assert_close(one.missed, other.missed)
+
+
+def test_a_random_network_is_judged_by_its_mean_and_not_by_lucky_draws() -> None:
+    """With symmetric noise before a linear network of two classes the mean errs where the network itself does."""
+    net, x, _ = given(2, rows=40)
+    noisy = sp.Model(Before(Noise(1.0), net), bounds=WIDE)
+    y = net(x).argmax(1)
+    exact = to_boundary("l2", net, x)
+    times = np.where(np.arange(len(x)) % 2 == 0, 0.6, 2.0)
+    right = exact > 0.8  # the others are wrong in so many draws that the clean look may err
+    result = sp.evaluate(noisy, (x, y), sp.L2(torch.from_numpy(times * exact).float()))
+    assert result.header["understanding"]["random"] is True
+    assert right.sum() > 15
+    assert result.robust.numpy()[right].tolist() == (times < 1)[right].tolist()
+    model = sp.Model(net, bounds=WIDE)
+    told = model(result.x).argmax(1) != y
+    assert told.numpy()[right].tolist() == (times > 1)[right].tolist()

@@ -50,10 +50,11 @@ class Evidence(Rows):
 
     @property
     def doubtful(self) -> Tensor:
-        """(N,) bool: there is no gradient, it is noisy, or the margin does not rise along it as it says."""
+        """(N,) bool: there is no gradient, it is noisy, or the margin does not rise along it as it says. Where looks
+        themselves are random, none of the last two is a lie."""
         low, high = FAITHFUL
-        lies = ~((self.gain >= low) & (self.gain <= high))
-        return (self.absent == 1) | (self.cosine < STEADY) | ((self.absent == 0) & lies)
+        lies = (self.cosine < STEADY) | ~((self.gain >= low) & (self.gain <= high))
+        return (self.absent == 1) | ((self.random == 0) & lies)
 
     @property
     def columns(self) -> Tensor:

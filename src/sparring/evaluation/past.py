@@ -79,7 +79,8 @@ class Past(Rows):
             spread = torch.where(spread.isinf(), apart, spread.maximum(apart))
         blind = (oracle.backwards > 0) & (oracle.zero_gradients == oracle.backwards) & own
         dark = self.dark + blind + DARK * (own and absent)
-        won = nearness.margin - before.margin > -GAIN * before.margin
+        # Of many looks at a random network some are closer by chance.
+        won = (nearness.margin - before.margin > -GAIN * before.margin) & (oracle.judge.eot == 1)
         names = [one.name for one in rungs]
         gained = self.gained.index_copy(1, torch.tensor([names.index(rung.name)], device=won.device), won[:, None])
         return replace(self, nearness=nearness, spread=spread, dark=dark, gained=gained)
