@@ -19,14 +19,15 @@ from sparring.problem import Problem
 CLIMB = CosinePGD(steps=10)
 FEW = 3  # rows that withstand: of less there is no median
 SMOOTH = 0.03  # robust networks on CIFAR-10 come to 0.002 to 0.03; TRADES on digits and on MNIST to 0.04 to 0.2
+MOST = 0.2  # where climbs differ by more they hardly say anything, and more of the same would not
 
 
 def roughness(subject: Subject, view: Model) -> float:
     """What two climbs differ by beyond `SMOOTH`, in units of `Nearness`: the median of the examples that withstand,
     in hundredths.
 
-    The larger it is, the more is found by gradients from elsewhere and by random search. 0 where hardly any example
-    withstands, or there is no gradient. view: the network, with the gradients to follow.
+    The larger it is, the more is found by gradients from elsewhere and by random search, up to `MOST`. 0 where hardly
+    any example withstands, or there is no gradient. view: the network, with the gradients to follow.
     """
     try:
         with view.quiet():
@@ -35,7 +36,7 @@ def roughness(subject: Subject, view: Model) -> float:
         return 0.0
     apart = apart[apart.isfinite()]
     middle = float(apart.median()) if len(apart) >= FEW else 0.0
-    return round(max(middle - SMOOTH, 0.0), 2)
+    return round(min(max(middle - SMOOTH, 0.0), MOST), 2)
 
 
 def _apart(oracle: Oracle, rows: Problem) -> Tensor:
