@@ -172,11 +172,11 @@ def _chosen(subject: Subject, own: _Own, classes: int) -> tuple[tuple[View, ...]
     while left:
         view, way = left.pop(max(range(len(left)), key=lambda at: _mean(best.maximum(left[at][1]))))
         won, lost = _score(way, best)
-        if (
-            (won < 2 * lost + max(WON, SHARE * len(way)))
-            if not chosen
-            else (_mean(best.maximum(way) - best) < ADDED or won < WON)
-        ):
+        if chosen:
+            leads = won >= WON and _mean(best.maximum(way) - best) >= ADDED
+        else:
+            leads = won >= 2 * lost + max(WON, SHARE * len(way))
+        if not leads:
             break
         chosen.append(view)
         best = best.maximum(way)
