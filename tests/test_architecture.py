@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "sparring"
 
 # From the ground up; a part imports its own layer and those before it.
 CORE = (
-    ("errors", "rows", "draws", "registry", "randomness"),
+    ("errors", "rows", "draws", "registry", "randomness", "values"),
     ("substitution", "gradients"),
     ("problem", "model"),
     ("threats", "objectives", "rules", "nearness"),

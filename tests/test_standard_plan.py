@@ -13,6 +13,7 @@ from models import linear, relu
 from reference import to_boundary
 from sparring.evaluation import PLANS, Result
 from sparring.nearness import Nearness
+from sparring.problem import Goal
 
 THREATS = {"linf": sp.Linf, "l2": sp.L2}
 WIDE = (-20.0, 20.0)
@@ -123,19 +124,21 @@ def test_the_header_says_which_rows_a_rung_takes() -> None:
     assert told["black box"]["doubted"] is True
     assert told["black box, probed"]["gained"] == ["probe"]
     assert told["search"]["start"] == "closest"
-    assert set(told["round"]) == {"name", "attack"}
+    assert set(told["round"]) == {"name", "attack", "max_zero_gradients"}
 
 
 def test_nearness_is_the_largest_margin_of_all_looks_that_do_not_err() -> None:
     random = torch.Generator().manual_seed(0)
     clean = torch.randn(6, 5, generator=random)
     label = clean.argmax(1)
-    nearness = Nearness.at(torch.zeros(6, 2), clean, label)
+    nearness = Nearness.at(torch.zeros(6, 2), clean, Goal(label))
     looks = [clean]
     for number in range(40):
         slot = torch.randint(6, (9,), generator=random)
         logits = 2 * torch.randn(9, 5, generator=random)
-        nearness = nearness.seeing(slot, torch.full((9, 2), float(number)), logits, label[slot], torch.ones(9).bool())
+        nearness = nearness.seeing(
+            slot, torch.full((9, 2), float(number)), logits, Goal(label[slot]), torch.ones(9).bool()
+        )
         looks.append(torch.full((6, 5), torch.nan).index_copy(0, slot, logits))
         for row, own in zip(slot.tolist(), logits, strict=True):  # every one of a repeated row
             look = torch.full((6, 5), torch.nan)
@@ -155,8 +158,8 @@ def test_nearness_is_the_largest_margin_of_all_looks_that_do_not_err() -> None:
 
 def test_looks_that_err_count_only_where_it_may_be_luck() -> None:
     x, clean = torch.zeros(1, 2), torch.tensor([[0.0, 3.0]])
-    before = Nearness.at(x, clean, torch.tensor([1]))
-    look = torch.tensor([0]), x + 1, torch.tensor([[2.0, 1.0]]), torch.tensor([1]), torch.tensor([True])
+    before = Nearness.at(x, clean, Goal(torch.tensor([1])))
+    look = torch.tensor([0]), x + 1, torch.tensor([[2.0, 1.0]]), Goal(torch.tensor([1])), torch.tensor([True])
     assert before.seeing(*look).missed.item() == float("inf")
     lucky = before.seeing(*look, luck=True)
     assert (lucky.margin.item(), lucky.missed.item()) == (1.0, 0.0)
@@ -167,8 +170,8 @@ def test_misses_do_not_depend_on_the_scale_or_the_shift_of_the_logits() -> None:
     clean, look = torch.randn(2, 50, 4, generator=random, dtype=torch.float64)
     label, slot, x = clean.argmax(1), torch.arange(50), torch.zeros(50, 2, dtype=torch.float64)
     inside = torch.ones(50, dtype=torch.bool)
-    one = Nearness.at(x, clean, label).seeing(slot, x, look, label, inside)
-    other = Nearness.at(x, 100 * clean + 7, label).seeing(slot, x, 100 * look + 7, label, inside)
+    one = Nearness.at(x, clean, Goal(label)).seeing(slot, x, look, Goal(label), inside)
+    other = Nearness.at(x, 100 * clean + 7, Goal(label)).seeing(slot, x, 100 * look + 7, Goal(label), inside)
     torch.testing.assert_close(one.missed, other.missed)
 
 

@@ -36,6 +36,10 @@ class ResumeError(SparringError, RuntimeError):
     """A run folder belongs to another run, or is damaged."""
 
 
+class SparringWarning(UserWarning):
+    """Something that the user should know, and that stops nothing: a file that is not used, say."""
+
+
 class MissingExtra(SparringError, ImportError):
     """An optional dependency is not installed."""
 

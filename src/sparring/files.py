@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from sparring.errors import InputError
+from sparring.locks import locked
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
 
 
 @contextmanager
@@ -15,17 +21,19 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` in one step, once it is on the disk.
 
     A reader, a crash or a full disk never leaves half of it: the old file stays until the new one is whole.
+
+    Raises:
+        InputError: `path` is a link, through which nothing is written.
     """
+    check_link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # Not by tempfile, whose files nobody else may read.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    temporary, file = _temporary(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -40,3 +48,29 @@ def written(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with replacing(path) as file:
         file.write(content)
+
+
+def check_link(path: Path) -> None:
+    """Raises InputError where `path` is a link."""
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, and nothing is written through one; remove it, or choose another folder")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of those who died while they wrote; who still writes holds a lock on theirs."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            with suppress(OSError), path.open("rb") as file:
+                if locked(file, wait=False):
+                    path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside `path`, locked while it is open. Not by tempfile, whose files nobody else may read."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        file = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+        locked(file, wait=True)
+        if temporary.exists():  # else somebody swept it before it was locked
+            return temporary, file
+        file.close()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sparring.errors import InputError
 from sparring.randomness import normal
+from sparring.values import Count, Positive, check_fields
 
 
 class Ask(Protocol):
@@ -42,11 +43,11 @@ class FiniteDifferences:
     radius: the length of a difference in each entry, as a share of the input range.
     """
 
-    samples: int = 32
-    radius: float = 0.03
+    samples: Count = 32
+    radius: Positive = 0.03
 
     def __post_init__(self) -> None:
-        _check(self, self.samples, self.radius)
+        check_fields(self)
 
     def __call__(self, x: Tensor, width: float, ask: Ask) -> Tensor:
         total, step = torch.zeros_like(x), self.radius * width
@@ -64,11 +65,11 @@ class Smoothed:
     radius: the standard deviation, as a share of the input range.
     """
 
-    samples: int = 16
-    radius: float = 0.03
+    samples: Count = 16
+    radius: Positive = 0.03
 
     def __post_init__(self) -> None:
-        _check(self, self.samples, self.radius)
+        check_fields(self)
 
     def __call__(self, x: Tensor, width: float, ask: Ask) -> Tensor:
         total = torch.zeros_like(x)
@@ -94,10 +95,3 @@ class Transfer:
 
     def __repr__(self) -> str:
         return f"Transfer({type(self.surrogate).__name__})"
-
-
-def _check(value: object, samples: int, radius: float) -> None:
-    if not isinstance(samples, int) or samples < 1:
-        raise InputError(f"{type(value).__name__} has samples={samples!r}; give a whole number of at least 1")
-    if not radius > 0:
-        raise InputError(f"{type(value).__name__} has radius={radius!r}; give a share of the input range above 0")

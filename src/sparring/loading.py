@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sparring.data import hash_tensors
 from sparring.errors import InputError, closest
+from sparring.provenance import hash_tensors
 from sparring.zoo import AVAILABLE
 
 N = TypeVar("N", bound=nn.Module)

@@ -16,7 +16,8 @@ from sparring.rows import Rows
 class Nearness(Rows):
     """The look at which a row's margin was largest.
 
-    margin: (N,) the best wrong logit minus the label's; at most 0, for where it is more the model errs, unless by luck.
+    margin: (N,) the logit that must win minus the one that must lose, such as the best wrong one minus the label's; at
+    most 0, for where it is more the goal is reached, unless by luck.
     x: (N, …) where that was. logits: (N, K) what the model said there. first: (N,) the margin at the clean example.
     """
 
@@ -26,17 +27,15 @@ class Nearness(Rows):
     first: Tensor
 
     @classmethod
-    def at(cls, x: Tensor, clean: Tensor, label: Tensor) -> Self:
+    def at(cls, x: Tensor, clean: Tensor, goal: Goal) -> Self:
         """Before any attack: the closest look is that at the clean x, with logits (N, K)."""
-        margin = _margin(clean, label)
+        margin = _margin(clean, goal)
         return cls(margin, x, clean, margin)
 
-    def seeing(
-        self, slot: Tensor, x: Tensor, logits: Tensor, label: Tensor, inside: Tensor, luck: bool = False
-    ) -> Self:
+    def seeing(self, slot: Tensor, x: Tensor, logits: Tensor, goal: Goal, inside: Tensor, luck: bool = False) -> Self:
         """After a look at the rows in `slot`, which may repeat. Passed over are looks that are not `inside` the region,
         which say nothing about the row, and looks that err, which end its trouble: but not where it may be `luck`."""
-        margin = _margin(logits, label)
+        margin = _margin(logits, goal)
         margin = margin.where(inside & ((margin <= 0) | luck), -torch.inf)
         best = self.margin.scatter_reduce(0, slot, margin, "amax")
         closest = (margin > self.margin[slot]) & (margin == best[slot])
@@ -63,6 +62,6 @@ class Nearness(Rows):
         return torch.where(way > 0, gap / way, torch.inf)
 
 
-def _margin(logits: Tensor, label: Tensor) -> Tensor:
-    toward, away = Goal(label).contest(logits)
+def _margin(logits: Tensor, goal: Goal) -> Tensor:
+    toward, away = Goal(goal.label, goal.targeted).contest(logits)  # whatever class an attack aims at
     return toward - away

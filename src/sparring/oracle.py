@@ -41,6 +41,7 @@ class Oracle:
         self.probabilities = False
         self.nearness: Nearness | None = None  # kept up to date where somebody set it
         self.looks = 1  # of the judge that a claim must withstand
+        self.lenient = False  # True: a gradient that is not finite is taken for zero, and `spoilt` says whose it was
         self.recount(rows)
 
     def recount(self, rows: int, model: Model | None = None, exact: Model | None = None) -> None:
@@ -51,6 +52,7 @@ class Oracle:
         self.forwards = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self.backwards = torch.zeros_like(self.forwards)
         self.zero_gradients = torch.zeros_like(self.forwards)
+        self.spoilt = torch.zeros_like(self.forwards, dtype=torch.bool)
 
     @property
     def judge(self) -> Model:
@@ -86,7 +88,7 @@ class Oracle:
     def _note(self, problem: Problem, x: Tensor, logits: Tensor, luck: bool = False) -> None:
         if self.nearness is not None:
             inside = problem.region.contains(x)  # some attacks walk outside of it
-            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal.label, inside, luck)
+            self.nearness = self.nearness.seeing(problem.slot, x.detach(), logits, problem.goal, inside, luck)
 
     def gradient(self, problem: Problem, x: Tensor, objective: Objective, weight: float = 1.0) -> Seen:
         """Logits, score and weight × the score's gradient at x: the model's own, or what its `gradients` estimates.
@@ -108,11 +110,22 @@ class Oracle:
             estimate = estimates[0] if seen.score.ndim == 1 else torch.stack(estimates, dim=1)
             seen = replace(seen, gradient=weight * estimate)
         largest = seen.gradient.flatten(seen.score.ndim).abs().amax(-1)
+        if self.lenient:
+            seen, largest = self._mended(problem, seen, largest)
         self._finite(problem, largest, "input gradient")
         dead = (largest == 0).long().reshape(len(x), -1).sum(1)
         self.zero_gradients.index_add_(0, problem.slot, dead * self.model.eot)  # passes, not means
         self._note(problem, x, seen.logits)
         return seen
+
+    def _mended(self, problem: Problem, seen: Seen, largest: Tensor) -> tuple[Seen, Tensor]:
+        """Without what is not finite in gradients whose largest entries are `largest`; only their own rows suffer."""
+        fine = largest.isfinite()
+        if bool(fine.all()):
+            return seen, largest
+        self.spoilt[problem.slot[~fine.reshape(len(fine), -1).all(1)]] = True
+        where = fine.reshape(*fine.shape, *[1] * (seen.gradient.ndim - fine.ndim))
+        return replace(seen, gradient=torch.where(where, seen.gradient, 0)), largest.where(fine, 0)
 
     def _follow(self, problem: Problem, x: Tensor, objective: Objective, weight: float) -> Seen:
         """By the model's own graph: the mean over its draws."""

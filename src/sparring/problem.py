@@ -15,6 +15,7 @@ from torch import Tensor
 from sparring.draws import Draws
 from sparring.errors import InputError
 from sparring.rows import Rows, column
+from sparring.values import SEED, check_whole
 
 Seek = Literal["any", "nearest", "strongest"]
 
@@ -127,6 +128,7 @@ class Problem(Rows):
     slot: (N,) the row's place in the outermost call, where the oracle keeps its counts.
     index: (N,) the example's identity, which its random numbers are a function of.
     clean: (N, K) the logits at x from the opening look; None while training, where nobody looked.
+    label: (N,) what the model should say, also where the adversary wants one class; None where nobody said it.
     """
 
     slot: Tensor
@@ -137,6 +139,7 @@ class Problem(Rows):
     draws: Draws
     seek: Seek = "any"
     clean: Tensor | None = None
+    label: Tensor | None = None
 
 
 def pose(
@@ -156,10 +159,11 @@ def pose(
     Raises:
         InputError: x, y, targets, index or threat cannot be used; the message names value and remedy.
     """
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2**63 - 1")
+    check_whole("seed", seed, SEED)
+    check_threat(threat)
     x = check_inputs(x, bounds)
     wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
+    label = wanted if targets is None else None if y is None else check_labels("y", y, x)
     every = torch.arange(len(x), device=x.device)
     return Problem(
         slot=every,
@@ -169,6 +173,7 @@ def pose(
         region=threat.around(x, bounds),
         draws=Draws(seed),
         seek=seek or ("nearest" if threat.radius is None else "any"),
+        label=label,
     )
 
 
@@ -256,6 +261,14 @@ def check_inputs(x: Tensor, bounds: tuple[float, float]) -> Tensor:
             f"({low:g}, {high:g}); rescale x, or wrap the network: sp.Model(net, bounds=(low, high))"
         )
     return x
+
+
+def check_threat(threat: object) -> None:
+    """Raises InputError where `threat` is none, or a class that nobody has called."""
+    if isinstance(threat, type) and hasattr(threat, "around"):
+        raise InputError(f"threat is the class {threat.__name__}; call it with a radius: sp.{threat.__name__}(8/255)")
+    if isinstance(threat, type) or not isinstance(threat, Threat):
+        raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
 
 
 def check_labels(name: str, labels: Tensor | None, x: Tensor) -> Tensor:

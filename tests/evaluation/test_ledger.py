@@ -15,7 +15,7 @@ import torch
 import sparring as sp
 from evaluation.cases import ATTACKS, BLOCK, X, assert_same, labels, ledger, run
 from runs import exits
-from sparring.evaluation import locks
+from sparring import locks
 from sparring.evaluation.block import Block
 from sparring.evaluation.ledger import lines
 from sparring.evaluation.run import Run
@@ -130,7 +130,8 @@ def test_a_line_for_every_example_and_rung_that_took_it(clean: Path) -> None:
     result = run(clean)
     told = [json.loads(line) for line in (clean / "ledger.jsonl").read_text().splitlines()]
     names = ["clean", *(repr(attack) for attack in ATTACKS), "checks"]
-    assert [(line["index"], line["rung"]) for line in told] == [
+    assert (told[0]["rung"], told[0]["format"], told[0]["forwards"]) == ("first look", 2, 5)
+    assert [(line["index"], line["rung"]) for line in told[1:]] == [
         (row, name)
         for row, spent in enumerate(result.block.forwards.tolist())
         for name, count in zip(names, spent, strict=True)
@@ -210,7 +211,7 @@ def test_a_header_alone_is_a_run_not_begun(tmp_path: Path, clean: Path) -> None:
     result = run(tmp_path, batch_size=None, shard=(2, 3), command="begun elsewhere", resume=False)
     header = json.loads((tmp_path / "run.json").read_text())
     assert (header["block_size"], header["shard"], header["command"]) == (BLOCK, "2/3", "begun elsewhere")
-    assert result.header == header
+    assert {**result.header, "kind": "evaluation", "sha256": header["sha256"]} == header
     with pytest.raises(sp.ResumeError, match="its shard is '2/3', this one's '1/3'"):
         run(tmp_path, shard=(1, 3))
 
@@ -220,7 +221,7 @@ def test_the_ledger_says_by_how_much_the_closest_look_missed(clean: Path) -> Non
     assert block is not None
     missed = torch.full_like(block.missed, torch.nan)
     missed[2, 0], missed[2, 1] = 0.25, 0.0
-    told = lines(replace(block, missed=missed), ["clean", *map(repr, ATTACKS), "checks"])
+    told = lines(replace(block, missed=missed), Run.at(clean).header)
     assert {str(line["missed"]) for line in told if line["index"] == BLOCK + 2} == {"0.25", "0.0", "None"}
     assert {line["missed"] for line in told if line["index"] != BLOCK + 2} == {None}
 

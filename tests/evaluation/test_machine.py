@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from sparring.evaluation import Result
 from sparring.evaluation.machine import TOO_SHORT, settle
 from sparring.evaluation.measure import _block_size
 from sparring.evaluation.settings import Settings, private
+from sparring.sealed import seal, unseal
 
 
 def test_a_network_with_hooks_is_not_run_to_be_measured() -> None:
@@ -243,9 +243,9 @@ def test_another_form_searches_and_the_network_itself_judges(calls: list[int]) -
 
 def test_a_run_without_settings_is_refused(tmp_path: Path) -> None:
     evaluated(tmp_path)
-    header = json.loads((tmp_path / "run.json").read_text())
+    header = unseal((tmp_path / "run.json").read_bytes())
     del header["settings"]
-    (tmp_path / "run.json").write_text(json.dumps(header))
+    (tmp_path / "run.json").write_bytes(seal(header))
     with pytest.raises(sp.InputError, match=r"settings of the run cannot be read .*; begin it in a new folder"):
         evaluated(tmp_path)
 

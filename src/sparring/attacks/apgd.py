@@ -14,6 +14,7 @@ from sparring.rules import Adaptive, AdaptiveSparse
 from sparring.searches import restarts, targets
 from sparring.solve import solve
 from sparring.threats.l1 import L1Ball
+from sparring.values import Count, Natural, Share
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class APGD(Attack):
     is AutoAttack's APGD-T. rho: the share of steps that must raise the objective for the step size to stay.
     """
 
-    steps: int = 100
+    steps: Count = 100
     objective: str | Objective = "cross_entropy"
-    restarts: int = 1
-    rho: float = 0.75
-    n_targets: int = 0
+    restarts: Count = 1
+    rho: Share = 0.75
+    n_targets: Natural = 0
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1"})
 

@@ -14,31 +14,28 @@ from sparring.errors import InputError
 from sparring.model import Model, Network
 from sparring.objectives import get, margin
 from sparring.oracle import Oracle
-from sparring.problem import Outcome, Problem, Seek, Threat, pose
+from sparring.problem import Outcome, Problem, Seek, Threat, check_classes, check_threat, pose
 from sparring.solve import verified
+from sparring.values import Count, check_fields
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A frozen value; its repr is its provenance. Subclasses are dataclasses that define `run`.
+    """A frozen value. Subclasses are dataclasses that define `run`, and say the range of a number in its type.
 
     batch_size: examples a pass; None takes what fits. Results do not depend on it.
     """
 
-    batch_size: int | None = field(default=None, kw_only=True, repr=False, compare=False)
+    batch_size: Count | None = field(
+        default=None, kw_only=True, repr=False, compare=False, metadata={"identity": False}
+    )
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1", "l0"})
     minimal: ClassVar[bool] = False  # True: also answers a threat without a radius, with the nearest example
     gradients: ClassVar[bool] = True  # False: asks for logits alone, and works where there is no input gradient
 
     def __post_init__(self) -> None:
-        counts = ("steps", "restarts", "searches", "queries", "tries", "initial_evaluations", "max_evaluations")
-        for name in (*counts, "horizon", "batch_size"):
-            value = getattr(self, name, None)
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise InputError(f"{type(self).__name__} has {name}={value!r}; give a whole number of at least 1")
-        if (count := getattr(self, "n_targets", 0)) < 0:
-            raise InputError(f"{type(self).__name__} has n_targets={count}; 0 climbs away from the label")
+        check_fields(self)
         get(getattr(self, "objective", margin))  # an unknown name is told here, not in the middle of a run
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
@@ -88,8 +85,7 @@ class Attack:
 
     def check(self, threat: Threat) -> None:
         """Raises InputError where this attack has no form for the threat."""
-        if not isinstance(threat, Threat):
-            raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
+        check_threat(threat)
         attack, norm = type(self).__name__, getattr(threat, "name", None)
         if norm is not None and norm not in self.norms:
             raise InputError(f"{attack} has no form for {threat!r}; it knows {', '.join(sorted(self.norms))}")
@@ -130,6 +126,7 @@ def entered(problem: Problem, name: str) -> Problem:
 def opened(problem: Problem, oracle: Oracle) -> tuple[Problem, Outcome]:
     """The opening look: the problem with its clean logits, and the rows that need no attack as successes."""
     clean = oracle.logits(problem, problem.x)
+    check_classes("targets" if problem.goal.targeted else "y", problem.goal.label, clean.shape[1], problem.index)
     found = replace(Outcome.none(problem), success=problem.goal.reached(clean))
     goal = problem.goal if problem.goal.reference is not None else replace(problem.goal, reference=clean)
     return replace(problem, goal=goal, clean=clean), found

@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from sparring.attacks.ascent import Ascent
 from sparring.attacks.attack import Attack
-from sparring.errors import InputError
 from sparring.objectives import cross_entropy, margin
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem, Seen
@@ -27,6 +26,7 @@ from sparring.rows import Rows
 from sparring.rules import Steepest
 from sparring.solve import solve
 from sparring.threats.ball import Ball
+from sparring.values import Amount, Count, Natural, Range
 
 LEAST = 0.05  # the share of the radius by which the last cycles relax, and of which their steps are
 
@@ -120,26 +120,16 @@ class ConstraintRelaxation(Attack):
     (radius 5) more standing than Auto-PGD on DLR towards three classes.
     """
 
-    steps: int = 150
-    period: int = 30
-    first: int = 10
-    restarts: int = 5
-    n_targets: int = 0
-    hopeless: float = 0.5
-    close: float = 0.05
+    steps: Count = 150
+    period: Annotated[int, Range(3)] = 30
+    first: Natural = 10
+    restarts: Count = 5
+    n_targets: Natural = 0
+    hopeless: Amount = 0.5
+    close: Amount = 0.05
     scaled: bool = True
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("period", 3), ("first", 0)):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= least):
-                raise InputError(f"ConstraintRelaxation has {name}={value!r}; give a whole number of at least {least}")
-        for name in ("hopeless", "close"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"ConstraintRelaxation has {name}={getattr(self, name)!r}; give at least 0")
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         if not self.first:

@@ -20,6 +20,7 @@ from sparring.problem import Goal, Objective, Outcome, Problem, Seen
 from sparring.rules import Cosine, Steepest
 from sparring.searches import Order, restarts, targets
 from sparring.solve import solve
+from sparring.values import Count, Natural, Positive, Share
 
 _AWAY = (-0.5, 0.1)  # weights of the label's logit, and of the class aimed at (A³, section 3.2)
 _TOWARD = 0.8
@@ -36,7 +37,7 @@ class Scattered(Ascent):
             left = replace(state, moves=state.moves - self.scatter)
             x, seen, after = super().step(problem, oracle, left)
             return x, seen, replace(after, moves=after.moves + self.scatter)
-        seen = oracle.gradient(problem, state.x, self._direction(problem, oracle.classes))
+        seen = oracle.gradient(problem, state.x, self._direction(problem))
         x, _ = Steepest().move(problem, Steepest().start(problem, state.x), state.x, seen)
         memory = self.rule.start(problem, x)
         # Scores along the way are of another objective: any look at the real one is better.
@@ -45,20 +46,20 @@ class Scattered(Ascent):
     def over(self, state: Climb) -> Tensor:
         return torch.full((len(state.x),), state.moves > self.scatter + self.steps, device=state.x.device)
 
-    def _direction(self, problem: Problem, classes: int) -> Objective:
+    def _direction(self, problem: Problem) -> Objective:
+        """A random direction of the logits; how many classes there are is known once they are seen."""
         draws = problem.draws.at("outputs")
-        weights = 2 * draws.uniform(problem.index, 0, (classes,)) - 1
         low, high = _AWAY
         own = low + (high - low) * draws.uniform(problem.index, 1, (1,))
-        goal = problem.goal
-        if goal.targeted:
-            weights = weights.scatter(1, goal.label[:, None], _TOWARD)
-        else:
-            weights = weights.scatter(1, goal.label[:, None], own)
-            if goal.aim is not None:
-                weights = weights.scatter(1, goal.aim[:, None], _TOWARD)
 
         def along(logits: Tensor, goal: Goal) -> Tensor:
+            weights = 2 * draws.uniform(problem.index, 0, (logits.shape[1],)) - 1
+            if goal.targeted:
+                weights = weights.scatter(1, goal.label[:, None], _TOWARD)
+            else:
+                weights = weights.scatter(1, goal.label[:, None], own)
+                if goal.aim is not None:
+                    weights = weights.scatter(1, goal.aim[:, None], _TOWARD)
             return (logits * weights.to(logits)).sum(1)
 
         return along
@@ -75,17 +76,17 @@ class CosinePGD(Attack):
     begins where the problem does.
     """
 
-    steps: int = 20
-    scatter: int = 5
+    steps: Count = 20
+    scatter: Natural = 5
     objective: str | Objective = "probability_margin"
-    restarts: int = 1
-    n_targets: int = 0
-    after: int = 0
+    restarts: Count = 1
+    n_targets: Natural = 0
+    after: Natural = 0
     order: Order = "logits"
-    high: float = 2.0
-    low: float = 0.01
-    momentum: float = 0.75
-    gap: float = 3.0
+    high: Positive = 2.0
+    low: Positive = 0.01
+    momentum: Share = 0.75
+    gap: Positive = 3.0
     random_start: bool = True
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:

@@ -10,15 +10,16 @@ from sparring.objectives import get
 from sparring.oracle import Oracle
 from sparring.problem import Objective, Outcome, Problem
 from sparring.rules import Momentum
+from sparring.values import Amount, Count, Positive
 
 
 @dataclass(frozen=True)
 class MIFGSM(Attack):
     """`steps` steps of eps / steps along a decayed sum of L1-normalised gradients, from the clean example."""
 
-    steps: int = 10
-    step_size: float | None = None
-    decay: float = 1.0
+    steps: Count = 10
+    step_size: Positive | None = None
+    decay: Amount = 1.0
     objective: str | Objective = "cross_entropy"
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:

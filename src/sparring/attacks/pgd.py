@@ -11,6 +11,7 @@ from sparring.oracle import Oracle
 from sparring.problem import Objective, Outcome, Problem
 from sparring.rules import Steepest
 from sparring.searches import restarts, targets
+from sparring.values import Count, Natural, Positive
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class PGD(Attack):
     n_targets: climb towards that many runner-up classes in turn; 0 climbs away from the label.
     """
 
-    steps: int = 40
-    step_size: float | None = None
+    steps: Count = 40
+    step_size: Positive | None = None
     objective: str | Objective = "cross_entropy"
-    restarts: int = 1
+    restarts: Count = 1
     random_start: bool = True
-    n_targets: int = 0
+    n_targets: Natural = 0
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         rule = Steepest(self.step_size, share=4 / self.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from sparring.errors import ResumeError
+from sparring.errors import SparringWarning
 from sparring.files import written
+from sparring.sealed import FORMAT, Broken, seal, unseal
 
 Verdict = Literal["reliable", "suspect", "unreliable"]
 VERDICTS: tuple[Verdict, ...] = ("reliable", "suspect", "unreliable")
@@ -66,23 +68,29 @@ class Audit:
 
     def records(self) -> dict[str, Any]:
         """Plain data: what audit.json holds."""
-        plain: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
-        return plain
+        return {"format": FORMAT, **TypeAdapter(type(self)).dump_python(self, mode="json")}
 
-    def save(self, folder: str | Path) -> None:
-        """Write audit.json."""
-        written(Path(folder) / "audit.json", json.dumps(self.records(), indent=2).encode())
+    def save(self, folder: str | Path, run: str | None = None) -> None:
+        """Write audit.json; with a run, sealed as a part of it."""
+        content = json.dumps(self.records(), indent=2).encode() if run is None else seal({**self.records(), "run": run})
+        written(Path(folder) / "audit.json", content)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Audit | None:
-        """The audit kept in a folder, or None."""
+    def load(cls, folder: str | Path, run: str | None = None) -> Audit | None:
+        """The audit kept in a folder, of that run if one is given; None where there is none, with a warning where it is
+        damaged or another's."""
         path = Path(folder) / "audit.json"
-        if not path.exists():
-            return None
         try:
-            return TypeAdapter(cls).validate_json(path.read_text())
-        except ValueError as error:
-            raise ResumeError(f"{path} cannot be read ({error}); remove this file to audit again") from error
+            told = json.loads(path.read_bytes()) if run is None else unseal(path.read_bytes())
+            if run is not None and told.get("run") != run:
+                raise Broken("it is of another run")
+            told = {name: value for name, value in told.items() if name not in ("format", "run", "sha256")}
+            return TypeAdapter(cls).validate_python(told)
+        except FileNotFoundError:
+            return None
+        except (Broken, ValueError) as why:
+            warnings.warn(f"{path} is not used: {why}. The audit is run again", SparringWarning, stacklevel=2)
+            return None
 
     def __str__(self) -> str:
         lines = [

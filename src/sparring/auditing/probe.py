@@ -31,7 +31,7 @@ class Evidence(Rows):
     random: (N,) 1 where two looks at one input differ. cosine: (N,) of two gradients at equal logits. gain: (N,) how
     the margin rose over a quarter of the radius, as a share of what the gradient promised. slope, near, far: (N,) along
     random signs, as the gradient foretells it, and as it is at both of `SHARES`. withstood: (N,) 1 where the row stands
-    with the whole input range to move in. absent: (N,) 1 where there is no input gradient.
+    with the whole input range to move in. absent: (N,) 1 where there is no input gradient, or none that is finite.
     """
 
     random: Tensor
@@ -66,13 +66,15 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
     """Ask the rows of `problem`; the oracle has the counts."""
     rows = entered(problem, "probe")
     oracle = Oracle(model.seen_by(eot=1), len(rows.x), rows.x.device)
+    oracle.lenient = True
     none = Evidence.none(rows.slot)
     try:
         first, again = (oracle.gradient(rows, rows.x, margin) for _ in range(2))
     except NoGradient:
         return replace(none, absent=torch.ones_like(none.absent)), oracle
+    absent = oracle.spoilt
     random = differ(first.logits, again.logits)
-    both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0) & ~random
+    both = (largest(first.gradient) > 0) & (largest(again.gradient) > 0) & ~random & ~absent
     alike = cosine(first.gradient, again.gradient)
 
     def score(x: Tensor) -> Tensor:
@@ -83,8 +85,8 @@ def probe(problem: Problem, model: Model) -> tuple[Evidence, Oracle]:
         none,
         random=random.double(),
         cosine=torch.where(both & (model.gradients is None), alike, torch.nan),  # an estimate is random by intent
-        absent=torch.zeros_like(none.absent),
-        gain=gain(rows, first.gradient, score).double(),
+        absent=absent.double(),
+        gain=gain(rows, first.gradient, score).double().where(~absent, torch.nan),
         slope=slope.double(),
         near=near.double(),
         far=far.double(),

@@ -43,7 +43,7 @@ def _apart(oracle: Oracle, rows: Problem) -> Tensor:
     """(N,) of each example what two climbs differ by; NaN where one of them broke it."""
     rows, _ = opened(rows, oracle)
     assert rows.clean is not None
-    first = Nearness.at(rows.x, rows.clean, rows.goal.label)
+    first = Nearness.at(rows.x, rows.clean, rows.goal)
     standing, ends = rows.slot, []
     for number in (1, 2):
         left = rows.take(standing)

@@ -8,6 +8,7 @@ one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -53,7 +54,7 @@ class Understanding:
     roughness: how much is missed by gradients from one start, see `auditing.roughness`; 0 where nobody asked.
     views: ways to follow another gradient, each of which led farther than what is without it, the best first.
     trials: by name, "own" for the network's own gradient, what each of those tried came to; why `views` are what they
-    are. examples: how many were climbed from. forwards, backwards: passes spent, of single examples.
+    are. examples: how many were climbed from. forwards, backwards: passes spent, of single examples; seconds: time.
     """
 
     random: bool
@@ -65,6 +66,7 @@ class Understanding:
     examples: int = 0
     forwards: int = 0
     backwards: int = 0
+    seconds: float = 0.0
 
     def judged(self, model: Model) -> Model:
         """The network that says who fell: of a random one the mean over many draws, for an attack of many looks finds
@@ -114,6 +116,7 @@ def understood(model: Model, problem: Problem, batch_size: int | None = None) ->
     Raises:
         ModelError: the network's logits cannot be used. (Gradients that cannot are part of the answer.)
     """
+    clock = time.perf_counter()
     few = max(1, min(LOOKED, NUMBERS // max(1, problem.x[:1].numel())))
     rows = problem.take(torch.arange(min(few, len(problem.x)), device=problem.x.device))
     rows = replace(rows, draws=rows.draws.at("understanding"))
@@ -136,7 +139,7 @@ def understood(model: Model, problem: Problem, batch_size: int | None = None) ->
                 views, trials = _chosen(subject, own, first.shape[1])
             if model.gradients is None and not random:  # estimates would cost too much, and noise is no roughness
                 rough = roughness(subject, views[0].of(once) if views else once)
-    spent = (len(subject), subject.forwards, subject.backwards)
+    spent = (len(subject), subject.forwards, subject.backwards, round(time.perf_counter() - clock, 3))
     return Understanding(random, eot, own.gradient, rough, views, trials, *spent)
 
 

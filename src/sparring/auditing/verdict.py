@@ -19,6 +19,10 @@ NEGLIGIBLE = 0.02  # so few standing that nothing can be overstated
 BLIND = 0.5  # of those standing
 WITHSTOOD = 0.1  # of those standing, under a short attack without a radius
 HANDFUL = 7  # examples, fewer than which may be chance
+BATCHED, SWAYED = (
+    1e-3,
+    5e-2,
+)  # of the logits' spread: how a row alone may differ from itself in a batch; swayed from there
 FEWEST = 50  # correct examples, below which nothing can be shown
 
 
@@ -45,15 +49,27 @@ def _few(correct: int) -> str:
 
 
 def believed(
-    correct: Tensor, robust: Tensor, dead: Tensor, blind: Tensor, evidence: Evidence, averaged: bool, attacks: int
+    correct: Tensor,
+    robust: Tensor,
+    dead: Tensor,
+    blind: Tensor,
+    evidence: Evidence,
+    averaged: bool,
+    attacks: int,
+    alone: float = 0.0,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """What an evaluation may claim, from what its own attacks met and what its checks found; and why.
 
     correct, robust: (N,) bool. dead: (N,) bool, the first gradient was zero. blind: (N,) bool, every gradient was.
-    averaged: the attacks took the mean over draws. attacks: how many there were.
+    averaged: the attacks took the mean over draws. attacks: how many there were. alone: of the logits' spread, by how
+    much a row alone differs from itself in its batch, where that is more than rounding explains.
     """
     standing, right = int(robust.sum()), max(1, int(correct.sum()))
     reasons: list[tuple[Verdict, str]] = []
+    if alone:
+        told = f"The answer of the network depends on the batch: alone, an example moves by {alone:.1%} of the spread"
+        told = f"{told} of its logits. The number holds for these batches alone; use evaluation mode, or batch_size=1."
+        reasons.append(("unreliable" if alone > SWAYED else "suspect", told))
     if int(correct.sum()) < FEWEST:
         reasons.append(("suspect", _few(int(correct.sum()))))
     if standing > NEGLIGIBLE * right:  # else an adversarial example is known for nearly all: nothing is overstated

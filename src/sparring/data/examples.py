@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparring.errors import InputError
+from sparring.provenance import hash_tensors
 
 
 @dataclass(frozen=True)
@@ -25,15 +24,6 @@ class Examples:
 def fingerprint(x: Tensor, y: Tensor) -> str:
     """The sha256, in hexadecimal, of the dtype, shape and bytes of `x` and of `y`."""
     return hash_tensors([("x", x), ("y", y)])
-
-
-def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
-    """The sha256, in hexadecimal, of the names, dtypes, shapes and bytes of tensors, in the order given."""
-    digest = hashlib.sha256()
-    for name, tensor in named:
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def checked(x: Tensor, y: Tensor, name: str, limit: int | None) -> Examples:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
 from sparring.defenses.defense import Defense
-from sparring.errors import InputError
+from sparring.values import PositiveShare
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,10 @@ class AdversarialTraining(Defense):
     """
 
     attack: Attack = field(default_factory=lambda: PGD(steps=10))
-    share: float = 1.0
+    share: PositiveShare = 1.0
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy inside the threat it trains on"
     broken_by: ClassVar[str] = "larger radii and other norms; it overfits when trained long"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise InputError(f"share is {self.share}; give a number in (0, 1], or train with Standard()")
 
     def loss(self, context: Context) -> Tensor:
         loss = context.cross_entropy(context.logits(context.adversarial(self.attack)))

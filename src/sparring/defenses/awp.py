@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparring.defenses.adversarial import AdversarialTraining
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, Learner, check_amounts, check_loss, check_shares
+from sparring.defenses.defense import Defense, Learner, check_loss
+from sparring.values import Amount, Share
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,14 @@ class AWP(Defense):
     """
 
     defense: Defense = field(default_factory=AdversarialTraining)
-    gamma: float = 0.01
-    warmup: float = 0.0
+    gamma: Amount = 0.01
+    warmup: Share = 0.0
     teaches: ClassVar[bool] = False  # what it wraps may
     promise: ClassVar[str] = "the defense it wraps, with less robust overfitting: one to two points more"
     broken_by: ClassVar[str] = "what breaks the defense it wraps"
 
     def __post_init__(self) -> None:
-        check_amounts(self, gamma=self.gamma)
-        check_shares(self, warmup=self.warmup)
+        super().__post_init__()
         check_loss(self.defense, "wrapped in AWP")
 
     @property

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context, pulled
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,13 @@ class CURE(Defense):
     (the authors' is 1.7 of 8/255).
     """
 
-    strength: float = 4.0
-    reach: float = 1.5
+    strength: Amount = 4.0
+    reach: Amount = 1.5
     teaches: ClassVar[bool] = False
     differentiates: ClassVar[bool] = True
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "a loss that curves little around the examples"
     broken_by: ClassVar[str] = "AutoAttack, three points below its authors' figure"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength, reach=self.reach)
 
     def loss(self, context: Context) -> Tensor:
         region, x, slope = context.region, context.x.detach(), context.slope

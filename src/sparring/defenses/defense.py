@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol
@@ -13,6 +12,7 @@ from sparring.attacks import Attack
 from sparring.defenses.context import Context
 from sparring.errors import InputError
 from sparring.problem import Threat
+from sparring.values import Amount, check_fields
 
 
 class Learner(Protocol):
@@ -51,6 +51,9 @@ class Defense:
     differentiates: ClassVar[bool] = False  # True: input gradients of its own looks, which torch.compile lacks
     attacked: ClassVar[bool] = False  # True: it needs a threat with a radius
     paced: ClassVar[bool] = False  # True: the loss depends on the share of the training that is done
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def check(self, threat: Threat | None) -> None:
         """Raises InputError where this defense cannot train against the threat."""
@@ -109,6 +112,7 @@ class Sum(Defense):
     teaches: ClassVar[bool] = False  # its parts may
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for part in self.parts:
             check_loss(part, "added to another")
 
@@ -125,12 +129,12 @@ class Scaled(Defense):
     """A defense whose loss is multiplied by a factor of at least 0."""
 
     part: Defense
-    factor: float
+    factor: Amount
     teaches: ClassVar[bool] = False  # its part may
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_loss(self.part, "scaled")
-        check_amounts(self, factor=self.factor)
 
     def loss(self, context: Context) -> Tensor:
         return self.factor * self.part.loss(context)
@@ -194,30 +198,3 @@ def check_loss(defense: Defense, use: str) -> None:
         raise InputError(f"{defense!r} is no defense; give a value such as sp.defenses.TRADES()")
     if type(defense).learn is not Defense.learn:
         raise InputError(f"{defense!r} is more than a loss and cannot be {use}; use it on the outside, or alone")
-
-
-def check_amounts(value: object, **amounts: float) -> None:
-    """Raises InputError for a parameter that is negative or no finite number."""
-    for name, amount in amounts.items():
-        if not (isinstance(amount, int | float) and 0 <= amount < math.inf):
-            raise InputError(f"{type(value).__name__} has {name}={amount!r}; give a finite number of at least 0")
-
-
-def check_shares(value: object, **shares: float) -> None:
-    """Raises InputError for a parameter that is no number in [0, 1]."""
-    for name, share in shares.items():
-        if not (isinstance(share, int | float) and 0 <= share <= 1):
-            raise InputError(f"{type(value).__name__} has {name}={share!r}; give a number in [0, 1]")
-
-
-def check_counts(value: object, **counts: int) -> None:
-    """Raises InputError for a parameter that is no whole number of at least 1."""
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{type(value).__name__} has {name}={count!r}; give a whole number of at least 1")
-
-
-def check_temperature(defense: Defense, value: float) -> None:
-    """Raises InputError for a temperature that is not a finite number above 0."""
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
-        raise InputError(f"{type(defense).__name__} has temperature={value!r}; give a finite number above 0")

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_temperature
+from sparring.defenses.defense import Defense
 from sparring.defenses.standard import Standard
+from sparring.values import Positive
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,10 @@ class Distillation(Defense):
     The loss is multiplied by T, so that its gradient keeps its size.
     """
 
-    temperature: float = 20.0
+    temperature: Positive = 20.0
     teacher: nn.Module | None = field(default=None, repr=False)
     promise: ClassVar[str] = "gradients too small to follow (masking)"
     broken_by: ClassVar[str] = "margin losses and C&W, at the undefended model's distances"
-
-    def __post_init__(self) -> None:
-        check_temperature(self, self.temperature)
 
     def lesson(self) -> Defense | None:
         return Standard(self.temperature) if self.teacher is None else None

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, Learner, check_counts
+from sparring.defenses.defense import Defense, Learner
 from sparring.errors import ModelError
+from sparring.values import Count
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,10 @@ class FreeAT(Defense):
     fewer. The forward is in training mode, for it is the one learned from.
     """
 
-    replays: int = 4
+    replays: Count = 4
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy inside the threat at the cost of natural training"
     broken_by: ClassVar[str] = "larger radii and other norms; several points below PGD training"
-
-    def __post_init__(self) -> None:
-        check_counts(self, replays=self.replays)
 
     def loss(self, context: Context) -> Tensor:
         return context.cross_entropy(context.logits(self._start(context)))

@@ -10,7 +10,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sparring.defenses.context import Context, pulled, viewed
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,11 @@ class GradAlign(Defense):
     The slope at x makes the FGSM step and stands still in the cosine; only the one at x + u is differentiated.
     """
 
-    strength: float = 0.2
+    strength: Amount = 0.2
     differentiates: ClassVar[bool] = True
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "FGSM training without catastrophic overfitting"
     broken_by: ClassVar[str] = "larger radii; N-FGSM does the same for a third of the cost"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         region, x = context.region, context.x.detach()

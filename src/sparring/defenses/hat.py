@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
 from sparring.defenses.standard import Standard
 from sparring.defenses.trades import TRADES
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,14 @@ class HAT(Defense):
     teacher: the natural network; None trains one first with Standard(), by the same recipe.
     """
 
-    beta: float = 2.5
-    gamma: float = 0.5
-    stretch: float = 2.0
+    beta: Amount = 2.5
+    gamma: Amount = 0.5
+    stretch: Amount = 2.0
     teacher: nn.Module | None = field(default=None, repr=False)
     attack: Attack = field(default_factory=lambda: PGD(steps=10, objective="kl"))
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "TRADES with higher clean accuracy"
     broken_by: ClassVar[str] = "larger radii and other norms"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, beta=self.beta, gamma=self.gamma, stretch=self.stretch)
 
     def lesson(self) -> Defense | None:
         return Standard() if self.teacher is None else None

@@ -8,21 +8,19 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
 class InputGradient(Defense):
     """A penalty: strength · ||gradient of cross-entropy by the input||², squared L2 norm, inputs as given."""
 
-    strength: float = 1.0
+    strength: Amount = 1.0
     teaches: ClassVar[bool] = False
     differentiates: ClassVar[bool] = True
     promise: ClassVar[str] = "a loss that is flat around the examples: robust to small radii"
     broken_by: ClassVar[str] = "iterative attacks at larger radii"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         return self.strength * context.slope.flatten(1).square().sum(1)

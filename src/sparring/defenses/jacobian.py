@@ -9,23 +9,20 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context, pulled
-from sparring.defenses.defense import Defense, check_amounts, check_counts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount, Count
 
 
 @dataclass(frozen=True)
 class Jacobian(Defense):
     """A penalty: strength / 2 · ||d logits / d input||², Frobenius norm, estimated by random projections."""
 
-    strength: float = 0.01
-    projections: int = 1
+    strength: Amount = 0.01
+    projections: Count = 1
     teaches: ClassVar[bool] = False
     differentiates: ClassVar[bool] = True
     promise: ClassVar[str] = "logits that change little around the examples: robust to small radii"
     broken_by: ClassVar[str] = "iterative attacks at larger radii"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength)
-        check_counts(self, projections=self.projections)
 
     def loss(self, context: Context) -> Tensor:
         at = context.sensitive()

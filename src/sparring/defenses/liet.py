@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sparring.defenses.context import Context, pulled
-from sparring.defenses.defense import Defense, check_amounts, check_shares
+from sparring.defenses.defense import Defense
 from sparring.rows import column
+from sparring.values import Amount, Share
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,13 @@ class LIET(Defense):
     classes less, so that the right one stays on top.
     """
 
-    strength: float = 100.0
-    smoothing: float = 0.6
+    strength: Amount = 100.0
+    smoothing: Share = 0.6
     attacked: ClassVar[bool] = True
     differentiates: ClassVar[bool] = True
     paced: ClassVar[bool] = True
     promise: ClassVar[str] = "on CIFAR, robust accuracy within half a point of PGD training at 40 % of its time"
     broken_by: ClassVar[str] = "larger radii; PGD alone overstates it by six points; on digits it is far behind"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength)
-        check_shares(self, smoothing=self.smoothing)
 
     def loss(self, context: Context) -> Tensor:
         region = context.region

@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts, check_counts
+from sparring.defenses.defense import Defense
 from sparring.rows import column
+from sparring.values import Amount, Count
 
 
 @dataclass(frozen=True)
@@ -19,18 +20,14 @@ class LocalLinearity(Defense):
     l is cross-entropy, slope its gradient at x. The search for the d of the largest g runs in evaluation mode.
     """
 
-    curved: float = 4.0
-    steep: float = 3.0
-    steps: int = 2
+    curved: Amount = 4.0
+    steep: Amount = 3.0
+    steps: Count = 2
     teaches: ClassVar[bool] = False
     differentiates: ClassVar[bool] = True
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "a loss that is nearly linear inside the threat, where few attack steps tell the truth"
     broken_by: ClassVar[str] = "strong attacks at the full radius; below PGD training at equal cost"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, curved=self.curved, steep=self.steep)
-        check_counts(self, steps=self.steps)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.once(self, lambda: self.bent(context))

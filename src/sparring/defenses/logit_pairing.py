@@ -9,22 +9,20 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
 class LogitPairing(Defense):
     """A penalty: strength · ||f(x) - f(x')||². Weak: the authors add AdversarialTraining(share=0.5)."""
 
-    strength: float = 0.5
+    strength: Amount = 0.5
     attack: Attack = field(default_factory=lambda: PGD(steps=10))
     teaches: ClassVar[bool] = False
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "weak: logits that attacked and clean examples share"
     broken_by: ClassVar[str] = "PGD with more steps: 0.1 % at 16/255 (Engstrom, Ilyas & Athalye 2018)"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, strength=self.strength)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
 from sparring.objectives import divergence
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,11 @@ class MART(Defense):
     The boosted cross-entropy is -log p_y(x') - log(1 - max over the wrong classes of p(x')) (section 3.2).
     """
 
-    weight: float = 5.0
+    weight: Amount = 5.0
     attack: Attack = field(default_factory=lambda: PGD(steps=10))
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy inside the threat, with more weight on misclassified examples"
     broken_by: ClassVar[str] = "margin losses and AutoAttack, which find several points more than PGD"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, weight=self.weight)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

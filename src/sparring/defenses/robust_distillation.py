@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_shares, check_temperature
+from sparring.defenses.defense import Defense
 from sparring.defenses.trades import TRADES
 from sparring.objectives import divergence
+from sparring.values import Positive, Share
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,11 @@ class RobustDistillation(Defense):
     """
 
     teacher: nn.Module | None = field(default=None, repr=False)
-    robust: float = 5 / 6
+    robust: Share = 5 / 6
     attack: Attack = field(default_factory=lambda: PGD(steps=10, objective="kl"))
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "a large teacher's robustness in a small network"
     broken_by: ClassVar[str] = "larger radii and other norms"
-
-    def __post_init__(self) -> None:
-        check_shares(self, robust=self.robust)
 
     def lesson(self) -> Defense | None:
         return TRADES() if self.teacher is None else None
@@ -53,16 +51,12 @@ class ARD(Defense):
     """
 
     teacher: nn.Module | None = field(default=None, repr=False)
-    temperature: float = 30.0
-    alpha: float = 1.0
+    temperature: Positive = 30.0
+    alpha: Share = 1.0
     attack: Attack = field(default_factory=lambda: PGD(steps=10))
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "a large teacher's robustness in a small network"
     broken_by: ClassVar[str] = "larger radii and other norms"
-
-    def __post_init__(self) -> None:
-        check_temperature(self, self.temperature)
-        check_shares(self, alpha=self.alpha)
 
     def lesson(self) -> Defense | None:
         return TRADES() if self.teacher is None else None

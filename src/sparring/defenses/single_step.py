@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,12 @@ class FGSMRS(Defense):
     noise: the radius of the start, and step: the length of the step, both as shares of the threat's radius.
     """
 
-    noise: float = 1.0
-    step: float = 1.25
+    noise: Amount = 1.0
+    step: Amount = 1.25
     inside: ClassVar[bool] = True  # whether the point is brought back into the threat
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy inside the threat at under twice the cost of natural training"
     broken_by: ClassVar[str] = "PGD, after catastrophic overfitting: sudden, and likely at large radii"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, noise=self.noise, step=self.step)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.once(self, lambda: self.moved(context))
@@ -47,7 +45,7 @@ class NFGSM(FGSMRS):
     noise: the radius of the start, and step: the length of the step, both as shares of the threat's radius.
     """
 
-    noise: float = 2.0
-    step: float = 1.0
+    noise: Amount = 2.0
+    step: Amount = 1.0
     inside: ClassVar[bool] = False
     broken_by: ClassVar[str] = "larger radii; three points below PGD training"

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_temperature
+from sparring.defenses.defense import Defense
+from sparring.values import Positive
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,9 @@ class Standard(Defense):
     its size. Above 1 this trains the teacher of defensive distillation.
     """
 
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     promise: ClassVar[str] = "clean accuracy; nothing against an adversary"
     broken_by: ClassVar[str] = "every attack"
-
-    def __post_init__(self) -> None:
-        check_temperature(self, self.temperature)
 
     def loss(self, context: Context) -> Tensor:
         return self.temperature * context.cross_entropy(context.logits(context.x) / self.temperature)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sparring.attacks import PGD, Attack
 from sparring.defenses.context import Context
-from sparring.defenses.defense import Defense, check_amounts
+from sparring.defenses.defense import Defense
 from sparring.objectives import divergence
+from sparring.values import Amount
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,11 @@ class TRADES(Defense):
     The start is uniform in the threat; the authors' starts 0.001 away from x.
     """
 
-    beta: float = 6.0
+    beta: Amount = 6.0
     attack: Attack = field(default_factory=lambda: PGD(steps=10, objective="kl"))
     attacked: ClassVar[bool] = True
     promise: ClassVar[str] = "robust accuracy inside the threat, traded against clean accuracy by beta"
     broken_by: ClassVar[str] = "larger radii and other norms"
-
-    def __post_init__(self) -> None:
-        check_amounts(self, beta=self.beta)
 
     def loss(self, context: Context) -> Tensor:
         moved = context.adversarial(self.attack)

@@ -24,7 +24,9 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
     """
     folder.mkdir(parents=True, exist_ok=True)
     low, high = model.bounds
-    labels, region = problem.goal.label, problem.region
+    region = problem.region
+    assert problem.label is not None
+    labels = problem.label
     np.savez_compressed(
         folder / "adversarial.npz",
         x=x.numpy(),
@@ -43,7 +45,7 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
             Image.fromarray(pixels).save(folder / f"{number:06d}_is_{label}_said_{now}.png")
     return {
         "images": len(x),
-        "still_adversarial": int((said != labels).sum()),
+        "still_adversarial": int((said == problem.goal.label if problem.goal.targeted else said != labels).sum()),
         "inside": int(region.contains(rounded).sum()),
         "rounding": float((rounded - x).abs().amax()) if len(x) else 0.0,
         "folder": str(folder),

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparring.attacks.attack import Attack
+from sparring.attacks.attack import Attack, check_recording
 from sparring.auditing import Audit
 from sparring.auditing import audit as examine
 from sparring.auditing.subject import NAIVE
@@ -32,8 +32,9 @@ from sparring.evaluation.settings import Settings
 from sparring.evaluation.shards import Found, check_shard, in_folder, in_memory
 from sparring.evaluation.trace import searched, trace
 from sparring.model import Model, Network
-from sparring.problem import Problem, Threat, pose
+from sparring.problem import Problem, Threat, check_labels, check_threat, pose
 from sparring.processes import Processes, joined
+from sparring.values import SEED, check_whole
 
 BLOCK, BLOCKS, BYTES = 512, 16, 2**28  # examples and bytes of a block at most; blocks at least, if a pass is no larger
 PATIENCE = timedelta(days=30)  # how long the first process to finish waits for the last
@@ -60,6 +61,8 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     limit: int | None = None,
+    targets: Tensor | Sequence[int] | None = None,
+    individual: bool = False,
     shard: tuple[int, int] | None = None,
     eps: str | Iterable[float] | None = None,
     audit: bool = False,
@@ -80,6 +83,10 @@ def evaluate(
         batch_size: examples a pass, and a block; None finds out which, and which form of the network, is fastest here.
             Settled once a run, as is the number of threads.
         limit: only the first so many examples.
+        targets: (N,) the classes that an adversary wants said, one an example of the data; robust is what did not reach
+            its target, though it may be wrong. None: any wrong class will do.
+        individual: also each attack alone on all examples, told beside what it left in its turn. It costs what the
+            attacks before it saved, and not for stages that choose or begin by what others found.
         shard: (i, n) works on every n-th block alone, from the i-th, and the result covers their examples, whose
             places in the data are `Result.index`. Shards made anywhere with one batch_size are joined by sp.merge.
         eps: the radii of a curve, from one search for all of them: "first:last:count" as on the command line, such as
@@ -90,12 +97,19 @@ def evaluate(
         command: what the user typed, for the record.
 
     Raises:
-        InputError: the data, threat, plan, eps or shard cannot be used, or the processes were given different ones.
+        InputError: the data, threat, plan, targets, eps or shard cannot be used, or has no identity that a run could be
+            known by (`provenance`), or the processes were given different ones.
         ModelError: the network's logits or gradients cannot be used; nothing is concluded from a failed attack.
         ResumeError: `out` holds another run, or another shard of this one.
     """
     wrapped = Model.of(model)
+    check_recording()
+    check_threat(threat)
+    check_whole("seed", seed, SEED)
     check_shard(shard)
+    for name, count in (("limit", limit), ("batch_size", batch_size)):
+        if count is not None:
+            check_whole(name, count)
     examples = load(data, limit=limit)
     x, y = examples.x, examples.y
     device = wrapped.device or torch.device("cpu")
@@ -106,9 +120,11 @@ def evaluate(
     rungs = ladder(plan, threat)
     if grid is not None:
         rungs = searched(rungs, threat)
+    wanted_classes = None if targets is None else _targets(targets, y, limit)
+    _check_together(individual, rungs, eps, audit, targets)
     if audit:
         NAIVE.check(threat)  # told now, not when the evaluation is done
-    problem = pose(x, y, threat, wrapped.bounds, seed=seed)
+    problem = pose(x, y, threat, wrapped.bounds, seed=seed, targets=wanted_classes)
     given = None if batch_size is None else Settings(batch_size)
     folder = None if out is None else Path(out)
     with joined(device, PATIENCE) as processes:
@@ -121,7 +137,8 @@ def evaluate(
         block_size = batch_size or _block_size(settings.batch_size, x)
         header = described(
             wrapped, examples, threat, plan, rungs,
-            seed=seed, settings=settings, known=known, block_size=block_size, eps=grid, shard=shard, command=command,
+            seed=seed, settings=settings, known=known, block_size=block_size, eps=grid, targets=wanted_classes,
+            individual=individual, shard=shard, command=command,
         )  # fmt: skip
         run, header = _opened(folder, header, resume, batch_size, processes)
         settings, known = settings_of(header), understanding_of(header)
@@ -137,7 +154,7 @@ def evaluate(
         def climbed(number: int) -> Block:
             rows = problem.take(places(header, number)).to(device)
             if grid is None:
-                return climb(judge, rows, rungs, watch.rung, fast, settings.batch_size, view, roughness)
+                return climb(judge, rows, rungs, watch.rung, fast, settings.batch_size, view, roughness, individual)
             return trace(judge, rows, rungs, grid, watch.rung, fast, settings.batch_size, view, roughness)
 
         with _threads(header["threads"]):
@@ -161,6 +178,35 @@ def evaluate(
         if folder is not None:
             processes.lead(lambda: result.save(folder))
     return result
+
+
+def _targets(targets: Tensor | Sequence[int], y: Tensor, limit: int | None) -> Tensor:
+    """The class wanted of each example.
+
+    Raises:
+        InputError: they are not one an example, or some are the label.
+    """
+    wanted = check_labels("targets", torch.as_tensor(targets)[:limit], y)
+    if bool((same := wanted == y).any()):
+        row = int(same.nonzero()[0])
+        raise InputError(
+            f"targets is {int(wanted[row])} for example {row}, which is its label, so there is nothing to reach; leave "
+            f"out such examples ({int(same.sum())} of {len(y)}), or want another class of them"
+        )
+    return wanted
+
+
+def _check_together(individual: bool, rungs: Sequence[Rung], eps: object, audit: bool, targets: object) -> None:
+    """Raises InputError where two of the arguments of `evaluate` do not go together."""
+    if individual and eps is not None:
+        raise InputError("individual=True and eps do not go together; evaluate at one radius to tell each attack alone")
+    if individual and (ruled := [rung.name for rung in rungs if rung.ruled]):
+        raise InputError(
+            f"individual=True tells what each attack does alone, and {ruled[0]!r} takes examples, or begins, by what "
+            "others found; use a plan of attacks without rules, such as 'quick' or 'autoattack'"
+        )
+    if audit and targets is not None:
+        raise InputError("audit=True and targets do not go together: the audit asks for any wrong class; run sp.audit")
 
 
 class _Watch:
@@ -230,10 +276,10 @@ def _shared(run: Run) -> None:
 
 def _examined(run: Run | None, judge: Callable[[], Audit]) -> Audit:
     """The audit kept beside the blocks, where `sparring audit` does not write, or a new one."""
-    found = None if run is None else Audit.load(run.blocks)
+    found = None if run is None else Audit.load(run.blocks, run.header["run"])
     found = found or judge()
     if run is not None:
-        found.save(run.blocks)
+        found.save(run.blocks, run.header["run"])
     return found
 
 

@@ -17,7 +17,7 @@ from sparring.evaluation.header import Header, difference, numbers, places, sett
 from sparring.evaluation.result import Result
 from sparring.evaluation.run import Run
 from sparring.evaluation.settings import Settings
-from sparring.files import written
+from sparring.sealed import Broken
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> Result:
@@ -41,17 +41,17 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Result:
     for run in runs[1:]:
         _compare(runs[0], run)
     wanted = numbers(header)
-    holders = {number: [run for run in runs if run.path(number).exists()] for number in wanted}
+    holders = {number: [(run, block) for run in runs if (block := _held(run, number)) is not None] for number in wanted}
     if missing := [number for number in wanted if not holders[number]]:
         raise ResumeError(_missing(runs, missing))
     found = {number: _agreed(number, holders[number]) for number in wanted}
     merged = Run.open(Path(out), header, resume=True, block_size=header["block_size"])
     for number in wanted:
-        written(merged.path(number), holders[number][0].path(number).read_bytes())
+        merged.save(number, found[number])
     merged.ledger(wanted).follow(found.get)
-    audit = next((audit for run in runs if (audit := Audit.load(run.blocks)) is not None), None)
+    audit = next((audit for run in runs if (audit := Audit.load(run.blocks, run.header["run"])) is not None), None)
     if audit is not None:
-        audit.save(merged.blocks)
+        audit.save(merged.blocks, header["run"])
     result = Result(Block.join([found[number] for number in wanted]), header, audit)
     result.save(merged.folder)
     return result
@@ -69,24 +69,31 @@ def _compare(first: Run, other: Run) -> None:
         )
 
 
-def _agreed(number: int, holders: Sequence[Run]) -> Block:
+def _held(run: Run, number: int) -> Block | None:
+    """A block that the folder of a run has, or None."""
+    try:
+        return run.read(number)
+    except FileNotFoundError:
+        return None
+    except Broken as why:
+        raise ResumeError(
+            f"{run.path(number)} cannot be used: {why}; remove it, and evaluate again to compute it"
+        ) from why
+
+
+def _agreed(number: int, holders: Sequence[tuple[Run, Block]]) -> Block:
     """A block, the same in all folders that hold it."""
-    blocks = []
-    for run in holders:
-        block = run.load(number)
-        assert block is not None
-        if block.index.tolist() != places(run.header, number).tolist():
-            raise ResumeError(f"{run.path(number)} holds the examples of another block; remove it to compute it again")
-        blocks.append(block)
-    for (one, first), (other, second) in combinations(zip(holders, blocks, strict=True), 2):
+    for (one, first), (other, second) in combinations(holders, 2):
         for field in fields(first):
-            if field.name != "seconds" and not _equal(getattr(first, field.name), getattr(second, field.name)):
+            if field.name not in ("seconds", "single_cost") and not _equal(
+                getattr(first, field.name), getattr(second, field.name)
+            ):
                 raise ResumeError(
                     f"block {number} (examples {_ranges(one.header, [number])}) differs between {one.folder} and "
                     f"{other.folder}, in {field.name}; the two machines compute differently, or a file was changed: "
                     f"remove {one.path(number)} or {other.path(number)}"
                 )
-    return blocks[0]
+    return holders[0][1]
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -18,7 +18,6 @@ from sparring.problem import Problem
 from sparring.rows import Rows
 
 GAIN = 0.05  # of what was missing: a rung that won less brought nothing closer
-DARK = 2  # rungs in which every gradient was zero, after which no more are followed
 
 
 @dataclass(frozen=True)
@@ -26,25 +25,29 @@ class Past(Rows):
     """The looks, the gradients and the evidence so far.
 
     first: the clean look. nearness: the closest. spread: (N,) the most that two rungs which do the same differed by, in
-    units of `Nearness`; inf until there were two. dark: (N,) rungs that met zero gradients only. gained: (N, rungs)
-    bool, the rungs that brought the row closer. evidence: (N, columns), see `Evidence`.
+    units of `Nearness`; inf until there were two. zeros: (N, objectives) for each of `objectives(rungs)` the rungs that
+    met zero gradients only, since the last that met another. absent: (N,) bool, there is no input gradient.
+    gained: (N, rungs) bool, the rungs that brought the row closer. evidence: (N, columns), see `Evidence`.
     """
 
     first: Nearness
     nearness: Nearness
     spread: Tensor
-    dark: Tensor
+    zeros: Tensor
+    absent: Tensor
     gained: Tensor
     evidence: Tensor
 
     @classmethod
     def none(cls, problem: Problem, clean: Tensor, rungs: Sequence[Rung]) -> Self:
         """After the clean look, with logits `clean` (N, K)."""
-        first = Nearness.at(problem.x, clean, problem.goal.label)
+        first = Nearness.at(problem.x, clean, problem.goal)
         spread = torch.full_like(first.margin, torch.inf)
-        dark = torch.zeros_like(problem.slot)
-        gained = torch.zeros(len(dark), len(rungs), dtype=torch.bool, device=dark.device)
-        return cls(first, first, spread, dark, gained, Evidence.none(dark).columns)
+        slot = problem.slot
+        zeros = torch.zeros(len(slot), len(objectives(rungs)), dtype=torch.int64, device=slot.device)
+        gained = torch.zeros(len(slot), len(rungs), dtype=torch.bool, device=slot.device)
+        absent = torch.zeros_like(slot, dtype=torch.bool)
+        return cls(first, first, spread, zeros, absent, gained, Evidence.none(slot).columns)
 
     def chosen(self, rung: Rung, rungs: Sequence[Rung], own: bool, roughness: float) -> Tensor:
         """(N,) bool: the rows that the rung takes, if they still stand. own: it follows the network's own gradient.
@@ -60,7 +63,10 @@ class Past(Rows):
         chosen |= missed <= rung.anyway
         if rung.doubted:
             chosen &= Evidence(*self.evidence.unbind(1)).doubtful
-        return chosen & (self.dark < DARK) if own and rung.attack.gradients else chosen
+        if own and rung.attack.gradients and rung.max_zero_gradients < inf:
+            zeros = self.zeros[:, objectives(rungs).index(rung.climbs)]
+            chosen &= (zeros <= rung.max_zero_gradients) & ~self.absent
+        return chosen
 
     def posed(self, rows: Problem, rung: Rung) -> Problem:
         """The problem as the rung is given it."""
@@ -69,7 +75,7 @@ class Past(Rows):
         return replace(rows, x=rows.region.project(self.nearness.x)) if rung.start == "closest" else rows
 
     def after(self, rung: Rung, rungs: Sequence[Rung], oracle: Oracle, own: bool, absent: bool) -> Self:
-        """What is known once the oracle's looks of that rung are over; absent: it met no gradient."""
+        """What is known once the oracle's looks of that rung are over; absent: the network has no gradient at all."""
         assert oracle.nearness is not None
         looks, before = oracle.nearness, self.nearness
         nearness = before.closer(looks)
@@ -77,10 +83,20 @@ class Past(Rows):
         if rung.again:
             apart = nearness.apart(looks).maximum(nearness.apart(before))
             spread = torch.where(spread.isinf(), apart, spread.maximum(apart))
-        blind = (oracle.backwards > 0) & (oracle.zero_gradients == oracle.backwards) & own
-        dark = self.dark + blind + DARK * (own and absent)
+        zeros = self.zeros
+        if own and rung.attack.gradients:
+            at = objectives(rungs).index(rung.climbs)
+            met, zero = oracle.backwards > 0, oracle.zero_gradients == oracle.backwards
+            count = torch.where(met, torch.where(zero, zeros[:, at] + 1, 0), zeros[:, at])
+            zeros = zeros.index_copy(1, torch.tensor([at], device=zeros.device), count[:, None])
         # Of many looks at a random network some are closer by chance.
         won = (nearness.margin - before.margin > -GAIN * before.margin) & (oracle.judge.eot == 1)
         names = [one.name for one in rungs]
         gained = self.gained.index_copy(1, torch.tensor([names.index(rung.name)], device=won.device), won[:, None])
-        return replace(self, nearness=nearness, spread=spread, dark=dark, gained=gained)
+        lacking = self.absent | (own and absent)
+        return replace(self, nearness=nearness, spread=spread, zeros=zeros, absent=lacking, gained=gained)
+
+
+def objectives(rungs: Sequence[Rung]) -> list[str]:
+    """Those whose gradients the rungs follow, each once."""
+    return list(dict.fromkeys(rung.climbs for rung in rungs if rung.attack.gradients))

@@ -9,21 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
 from sparring.auditing.finding import Audit, Verdict
 from sparring.auditing.probe import Evidence
-from sparring.auditing.verdict import audited, believed
+from sparring.auditing.verdict import BATCHED, SWAYED, audited, believed
 from sparring.errors import InputError
 from sparring.evaluation.block import CLEAN, ROBUST, Block
 from sparring.evaluation.curve import Point, Traced
 from sparring.evaluation.export import export
-from sparring.evaluation.header import Header, understanding_of
+from sparring.evaluation.header import OWN, Header, understanding_of
 from sparring.evaluation.rung import Rung
+from sparring.evaluation.stages import looked, rows
 from sparring.files import written
 from sparring.model import Model
 from sparring.problem import Problem
+from sparring.sealed import seal_tensors
 from sparring.statistics import clopper_pearson
 
 
@@ -99,16 +100,17 @@ class Result:
 
     @property
     def robust(self) -> Tensor:
-        """(N,) bool: right, and no attack of the plan broke it."""
+        """(N,) bool: right, and no attack of the plan broke it; with targets, not at its target, nor brought there."""
         return self.block.broken_by == ROBUST
 
     @property
     def clean_accuracy(self) -> float:
-        return float((self.block.broken_by != CLEAN).double().mean())
+        """The share whose clean input is given its label."""
+        return float(self.block.correct.double().mean())
 
     @property
     def robust_accuracy(self) -> float:
-        """At most this share withstands the threat."""
+        """At most this share withstands the threat: keeps its label or, with targets, does not reach its target."""
         return float(self.robust.double().mean())
 
     @cached_property
@@ -124,23 +126,21 @@ class Result:
     @property
     def forwards(self) -> int:
         """Forward passes over all examples, the clean look and the verification included."""
-        return int(self.block.forwards.sum()) + self._learning[0]
+        return self._total("forwards")
 
     @property
     def backwards(self) -> int:
         """Backward passes over all examples."""
-        return int(self.block.backwards.sum()) + self._learning[1]
-
-    @property
-    def _learning(self) -> tuple[int, int]:
-        """Forward and backward passes of the first look at the network."""
-        known = understanding_of(self.header)
-        return (0, 0) if known is None else (known.forwards, known.backwards)
+        return self._total("backwards")
 
     @property
     def seconds(self) -> float:
-        """Time in the attacks."""
-        return float(self.block.seconds.sum())
+        """Time in the attacks, the first look and the checks."""
+        attacks = float(self.block.seconds.sum() + self.block.single_cost[:, :, 2].sum())
+        return attacks + float(looked(self.header)["seconds"])
+
+    def _total(self, passes: str) -> int:
+        return sum(int(row[passes]) for row in self.table)
 
     @cached_property
     def _judgement(self) -> tuple[Verdict, tuple[str, ...]]:
@@ -159,8 +159,15 @@ class Result:
         stood = self.robust
         if isinstance(self.block, Traced):
             stood = self.block.falls > int(self.header["eps"][0] == 0)
-        own = believed(correct, stood, *zeros, evidence, averaged, len(attacks))
+        own = believed(correct, stood, *zeros, evidence, averaged, len(attacks), self._swayed)
         return own if self.audit is None else audited(own, self.audit, correct, self.robust)
+
+    @property
+    def _swayed(self) -> float:
+        """Of the logits' spread, by how much an example alone differs from itself in a batch, beyond rounding."""
+        coarse = self.header["model"]["dtype"] in ("float16", "bfloat16")
+        alone = self.header["answers"]["alone"]
+        return alone if alone is not None and alone > (SWAYED if coarse else BATCHED) else 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -183,28 +190,8 @@ class Result:
 
     @cached_property
     def table(self) -> list[dict[str, Any]]:
-        """One entry a rung, in order: accuracy after it, how many only it broke, and what it cost."""
-        rows = []
-        for number, rung in enumerate([{"name": "clean", "attack": None}, *self.header["attacks"]]):
-            standing = (self.block.broken_by == ROBUST) | (self.block.broken_by > number)
-            rows.append(
-                {
-                    "name": rung["name"],
-                    "attack": rung["attack"],
-                    "robust_accuracy": float(standing.double().mean()),
-                    "interval": list(clopper_pearson(int(standing.sum()), self.examples)),
-                    "broke": int((self.block.broken_by == number).sum()),
-                    **self._spent(number),
-                }
-            )
-        return rows
-
-    def _spent(self, number: int) -> dict[str, Any]:
-        return {
-            "forwards": int(self.block.forwards[:, number].sum()),
-            "backwards": int(self.block.backwards[:, number].sum()),
-            "seconds": round(float(self.block.seconds[:, number].sum()), 3),
-        }
+        """One entry a stage, in order: accuracy after it, how many fell to it, and what it cost; see `stages.rows`."""
+        return rows(self.block, self.header)
 
     def records(self) -> dict[str, Any]:
         """Plain data: what results.json holds."""
@@ -221,9 +208,8 @@ class Result:
             "backwards": self.backwards,
             "seconds": round(self.seconds, 3),
             "table": self.table,
-            "checks": self._spent(1 + len(self.header["attacks"])),
             "audit": None if self.audit is None else self.audit.records(),
-            **self.header,
+            **{name: value for name, value in self.header.items() if name not in OWN},
         }
 
     def _distances(self) -> dict[str, float] | None:
@@ -250,7 +236,7 @@ class Result:
         }
         if isinstance(self.block, Traced):
             tensors["falls_at"] = self.block.falls_at(self.header["eps"]).where(self.block.broken_by != CLEAN, 0)
-        written(folder / "adversarial.safetensors", safetensors.torch.save(tensors))
+        written(folder / "adversarial.safetensors", seal_tensors(tensors, {"run": self.header["run"]}))
         written(folder / "results.json", json.dumps(self.records(), indent=2).encode())
 
     def export(self, folder: str | Path) -> dict[str, Any]:
@@ -264,11 +250,17 @@ class Result:
     def __str__(self) -> str:
         low, high = self.interval
         lines = [
-            f"{row['name']:<18}{row['robust_accuracy']:>8.2%}  broke {row['broke']:>5}  "
-            f"{row['forwards']:>9,} forwards {row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
+            f"{row['name']:<18}{_accuracy(row):>8}  {'broke' if row['interval'] else '':<5} "
+            f"{row['broke'] if row['interval'] else '':>5}  {row['forwards']:>9,} forwards "
+            f"{row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
             for row in self.table
-            if row["forwards"]
+            if row["reason"] is None
         ]
+        lines += [f"{row['name']:<18} not run: {row['reason']}" for row in self.table if row["reason"] is not None]
         share = f"{self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}]"
         worst = f"robust accuracy at most {share} on {self.examples} examples; {self.verdict}"
         return "\n".join([*lines, worst, *self.findings])
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    return "" if row["robust_accuracy"] is None else f"{row['robust_accuracy']:.2%}"

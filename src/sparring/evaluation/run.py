@@ -1,30 +1,34 @@
 """A run on disk: a header that says what is being measured, and one file for every finished block.
 
-Files are written whole or not at all, so a run killed anywhere goes on from its last finished block.
+Files are written whole or not at all, so a run killed anywhere goes on from its last finished block. Each says whose it
+is and carries a checksum: what does not fit is computed again, never used.
 """
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError
+import torch
+from torch import Tensor
 
-from sparring.errors import ResumeError
-from sparring.evaluation.block import Block
+from sparring.errors import InputError, ResumeError, SparringWarning
+from sparring.evaluation.block import ROBUST, Block
 from sparring.evaluation.curve import Traced
-from sparring.evaluation.header import Header, difference, numbers
+from sparring.evaluation.header import Header, difference, numbers, places
 from sparring.evaluation.ledger import Ledger
-from sparring.evaluation.locks import claimed, locked
-from sparring.files import written
+from sparring.files import check_link, sweep, written
+from sparring.locks import claimed, locked, opened
+from sparring.sealed import Broken, seal, seal_tensors, unseal, unseal_tensors
 
 # By who began; those that go on need not know them. The first do not depend on the batch size that one may name.
 ALWAYS = ("threads", "understanding", "measured")
 SETTLED = (*ALWAYS, "block_size", "settings")
+KIND = "evaluation"
+WRITTEN = ("blocks", "ledger.jsonl", "results.json", "adversarial.safetensors", "audit.json", "images", "picture.png")
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,19 @@ class Run:
         A folder that holds a header alone is a run not begun: what it settles holds, who begins is told anew.
 
         Raises:
-            InputError: the header is that of a shard without a block.
-            ResumeError: the folder holds another run (the first difference is named), or resume is False.
+            InputError: the header is that of a shard without a block, or the folder is a file.
+            ResumeError: the folder holds another run (the first difference is named), files of somebody else's under
+                the names of ours, or a run and resume is False.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("ab") as lock:  # several may begin at once
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"out={str(folder)!r} is a file, or lies in one; name a folder") from error
+        with opened(folder / ".lock") as lock:  # several may begin at once
             locked(lock, wait=True)
             run = cls(folder, header)
+            for name in ("run.json", *WRITTEN):
+                check_link(folder / name)
             if (folder / "run.json").exists():
                 run = cls.at(folder)
                 if run.begun and not resume:
@@ -57,9 +67,16 @@ class Run:
                 run._compare(header)
                 if not run.begun:
                     run = cls(folder, header)
+            elif there := [name for name in WRITTEN if (folder / name).exists()]:
+                raise ResumeError(
+                    f"{folder} has {', '.join(there)} and no run.json that says whose they are; move them away, or "
+                    "choose another folder"
+                )
             numbers(run.header)  # a shard without a block is refused before anything is written
+            sweep(folder)
+            sweep(run.blocks)
             if not run.begun:
-                written(folder / "run.json", json.dumps(run.header, indent=2).encode())
+                written(folder / "run.json", seal({"kind": KIND, **run.header}))
                 run.blocks.mkdir(exist_ok=True)
         return run
 
@@ -68,15 +85,18 @@ class Run:
         """The run in a folder.
 
         Raises:
-            ResumeError: there is none, or its header is damaged.
+            ResumeError: there is none, or its header is damaged, of another format, or a training's.
         """
         path = folder / "run.json"
         try:
-            return cls(folder, json.loads(path.read_text()))
+            header = unseal(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ResumeError(f"{folder} holds no run: there is no run.json in it; name the folder of a run") from error
-        except ValueError as error:
-            raise ResumeError(f"{path} cannot be read ({error}); remove the folder to start again") from error
+        except (Broken, OSError) as error:
+            raise ResumeError(f"{path} cannot be used: {error}. Remove the folder to start again") from error
+        if header.pop("kind", None) != KIND:
+            raise ResumeError(f"{folder} does not hold an evaluation; choose another folder")
+        return cls(folder, header)
 
     @property
     def blocks(self) -> Path:
@@ -92,25 +112,36 @@ class Run:
         return self.blocks / f"{number:06d}.safetensors"
 
     def load(self, number: int) -> Block | None:
-        """A finished block, or None.
+        """A finished block, or None: also where a file stands in its place that is not this block, with a warning."""
+        try:
+            return self.read(number)
+        except FileNotFoundError:
+            return None
+        except Broken as why:
+            warnings.warn(
+                f"{self.path(number)} is not used: {why}. It is computed again", SparringWarning, stacklevel=2
+            )
+            return None
+
+    def read(self, number: int) -> Block:
+        """A finished block.
 
         Raises:
-            ResumeError: the file is damaged.
+            FileNotFoundError: it is not finished.
+            Broken: the file is damaged, or another block than this.
         """
-        path = self.path(number)
-        if not path.exists():
-            return None
-        try:
-            tensors = safetensors.torch.load_file(path)
-            kind = Traced if self.header.get("eps") else Block
-            return kind(**{field.name: tensors[field.name] for field in fields(kind)})
-        except (SafetensorError, KeyError) as error:
-            raise ResumeError(f"{path} is damaged ({error}); remove this file to compute it again") from error
+        content = self.path(number).read_bytes()
+        tensors = unseal_tensors(content, self._about(number))
+        kind = Traced if self.header.get("eps") else Block
+        if tensors.keys() != {field.name for field in fields(kind)}:
+            raise Broken("it has other columns than a block")
+        self._check(tensors, number)
+        return kind(**tensors)
 
     def save(self, number: int, block: Block) -> None:
         """Keep a finished block."""
         tensors = {field.name: getattr(block, field.name).contiguous() for field in fields(block)}
-        written(self.path(number), safetensors.torch.save(tensors))
+        written(self.path(number), seal_tensors(tensors, self._about(number)))
 
     @contextmanager
     def claim(self, number: int, otherwise: bool) -> Iterator[bool]:
@@ -120,7 +151,23 @@ class Run:
 
     def ledger(self, numbers: range, leads: bool = True) -> Ledger:
         """The ledger of these blocks; see Ledger for `leads`."""
-        return Ledger(self.folder, numbers, [rung["name"] for rung in self.header["attacks"]], leads)
+        return Ledger(self.folder, self.header, numbers, leads)
+
+    def _about(self, number: int) -> dict[str, str]:
+        return {"run": self.header["run"], "block": str(number)}
+
+    def _check(self, tensors: dict[str, Tensor], number: int) -> None:
+        """Raises Broken where a block could not be one of this run."""
+        rungs, wanted = len(self.header["attacks"]), places(self.header, number)
+        if tensors["index"].tolist() != wanted.tolist():
+            raise Broken("it holds the examples of another block")
+        if any(len(tensor) != len(wanted) for tensor in tensors.values()):
+            raise Broken("its columns have not one row an example")
+        by = tensors["broken_by"]
+        if not bool(((by >= ROBUST) & (by <= rungs)).all()) or tensors["forwards"].shape[1] != 2 + rungs:
+            raise Broken(f"it is of another plan than one of {rungs} attacks")
+        if not bool((tensors["seconds"] >= 0).all() & torch.isfinite(tensors["seconds"]).all()):
+            raise Broken("its seconds are no times")
 
     def _compare(self, header: Header) -> None:
         other = difference(self.header, header)

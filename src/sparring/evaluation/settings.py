@@ -13,6 +13,7 @@ from torch import nn
 from sparring.errors import InputError
 from sparring.evaluation.folding import fold
 from sparring.model import Model
+from sparring.values import check_whole
 
 Format = Literal["as-is", "channels_last"]
 Dtype = Literal["as-is", "bfloat16"]
@@ -37,8 +38,7 @@ class Settings:
     measured: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size!r}; give a whole number of at least 1")
+        check_whole("batch_size", self.batch_size)
         for name, allowed in {"memory_format": Format, "dtype": Dtype}.items():
             if getattr(self, name) not in get_args(allowed):
                 words = " or ".join(map(repr, get_args(allowed)))

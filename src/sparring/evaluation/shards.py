@@ -50,7 +50,7 @@ def in_folder(
         if finished(number) is None:
             with run.claim(number, share) as ours:
                 # Another may have finished it between the look and the claim.
-                if ours and not run.path(number).exists():
+                if ours and finished(number) is None:
                     run.save(number, climbed(number))
         return finished(number) is not None
 

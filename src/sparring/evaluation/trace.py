@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparring.attacks.fab import FAB
 from sparring.errors import InputError, NoGradient
-from sparring.evaluation.block import CLEAN, ROBUST, Block, climb
+from sparring.evaluation.block import BLIND, CLEAN, ROBUST, UNTAKEN, Block, climb
 from sparring.evaluation.curve import Traced
 from sparring.evaluation.rung import Rung
 from sparring.model import Model
@@ -80,6 +80,7 @@ def trace(
         block = climbed(everywhere, 0, first)
     except NoGradient:  # what can do without gradients may go on
         block = climbed(everywhere, 0, 0)
+        block = replace(block, taken=block.taken.index_fill(1, torch.tensor([1]), BLIND))
     falls = place(problem, block)
     block = _without(block, (falls == len(grid)).cpu(), problem.x.cpu())  # what lies beyond the grid was not found
     at = (falls > lowest).nonzero().squeeze(1)
@@ -110,6 +111,7 @@ def _placed(block: Block, start: int, rungs: int) -> Block:
         zero_gradients=spread(block.zero_gradients),
         seconds=spread(block.seconds),
         missed=spread(block.missed, torch.nan),
+        taken=spread(block.taken),
     )
 
 
@@ -141,4 +143,5 @@ def _added(before: Block, now: Block) -> Block:
         probabilities=before.probabilities | now.probabilities,
         evidence=now.evidence.where(stands[:, None], before.evidence),
         missed=now.missed.where(now.missed.isfinite(), before.missed),
+        taken=torch.where(now.taken != UNTAKEN, now.taken, before.taken),
     )

@@ -6,82 +6,79 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
+
+from sparring.report.fitting import Fitting
 
 Records = Mapping[str, Any]
 _SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
-def table(records: Records) -> Table:
-    """One line an attack that took anybody, in the order in which they ran, and the worst case below."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("attack", no_wrap=True)
-    for heading in ("robust", "95 % interval", "broke", "forwards", "backwards", "time"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    for row in filter(_taken, records["table"]):
-        broke = "" if row["attack"] is None else f"{row['broke']:,}"
-        made.add_row(row["name"], *_measured(row), broke, *_spent(row))
-    if (checks := records.get("checks")) and checks["forwards"]:
-        made.add_row("checks", "", "", "", *_spent(checks), style="dim")
-    made.add_section()
-    made.add_row("worst case", *_measured(records), "", *_spent(records), style="bold")
+def table(records: Records) -> Fitting:
+    """One line a stage in the order in which they ran, what it left standing or that it was not run, and the sum."""
+    alone = bool(records.get("individual"))
+    headings = ["attack", "robust", "95 % interval", *["alone"] * alone, "broke", "forwards", "backwards", "time"]
+    made = Fitting(headings, rank=[9, 5, *[6] * alone, 4, 2, 1, 8])
+    for row in records["table"]:
+        style = "dim" if row["robust_accuracy"] is None else None
+        broke = f"{row['broke']:,}" if row["attack"] is not None and not row.get("reason") else ""
+        made.add(row["name"], *_measured(row), *[_alone(row)] * alone, broke, *_spent(row), style=style)
+    made.line()
+    made.add("worst case", *_measured(records), *[""] * alone, "", *_spent(records), style="bold")
+    made.note = not_run(records)
     return made
 
 
-def _taken(row: Records) -> bool:
-    return bool(row["forwards"])
+def not_run(records: Records) -> str:
+    """Which attacks took no example, and why, a line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in records["table"]:
+        if row.get("reason"):
+            reasons.setdefault(row["reason"], []).append(row["name"])
+    return "\n".join(f"not run, since {reason}: {', '.join(names)}" for reason, names in reasons.items())
 
 
-def curve(records: Records) -> Table:
+def curve(records: Records) -> Fitting:
     """One line a radius: the robust accuracy there."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in (f"{_SIGNS[records['threat']['norm']]} ≤", "robust", "95 % interval"):
-        made.add_column(heading, justify="right", no_wrap=True)
+    made = Fitting([f"{_SIGNS.get(records['threat']['norm'], records['threat']['norm'])} ≤", "robust", "95 % interval"])
     for point in records["curve"]:
-        made.add_row(number(point["eps"]), *_measured(point))
+        made.add(number(point["eps"]), *_measured(point))
     return made
 
 
-def findings(records: Records) -> Table:
+def findings(records: Records) -> Fitting:
     """One line a check of an audit: what was measured, where it is flagged, and what it proves."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("check", no_wrap=True)
-    for heading in ("measured", "flagged at"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    made.add_column("meaning")
+    made = Fitting(["check", "measured", "flagged at", "meaning"], rank=[2, 1, 9], flexible=["meaning"])
     for one in records["findings"]:
         measured = "–" if one["statistic"] is None else f"{one['statistic']:.3g}"
         mark = "! " if one["flagged"] else "  "
         style = "yellow" if one["flagged"] else None
-        made.add_row(f"{mark}{one['name']}", measured, f"{one['threshold']:g}", one["meaning"], style=style)
+        made.add(f"{mark}{one['name']}", measured, f"{one['threshold']:g}", one["meaning"], style=style)
     return made
 
 
-def compare(columns: Mapping[str, Records], extra: Sequence[Sequence[str]] = ()) -> Table:
+def compare(columns: Mapping[str, Records], extra: Sequence[Sequence[str]] = ()) -> Fitting:
     """Models side by side, one column each, taken through the same attacks; `extra` are more rows of text."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("", no_wrap=True)
-    for name in columns:
-        made.add_column(name, justify="right")
-    for rows in zip(*(records["table"] for records in columns.values()), strict=True):
+    made = Fitting(["", *columns])
+    kinds = ("clean", "attack")
+    stages = [[row for row in records["table"] if row.get("kind", "attack") in kinds] for records in columns.values()]
+    for rows in zip(*stages, strict=True):
         label = "clean accuracy" if rows[0]["attack"] is None else f"after {rows[0]['name']}"
-        made.add_row(label, *(percent(row["robust_accuracy"]) for row in rows))
-    made.add_section()
-    made.add_row("worst case", *(percent(r["robust_accuracy"]) for r in columns.values()), style="bold")
-    made.add_row("95 % interval", *(interval(r["interval"]) for r in columns.values()))
+        made.add(label, *(_measured(row)[0] for row in rows))
+    made.line()
+    made.add("worst case", *(percent(r["robust_accuracy"]) for r in columns.values()), style="bold")
+    made.add("95 % interval", *(interval(r["interval"]) for r in columns.values()))
     if extra:
-        made.add_section()
+        made.line()
     for cells in extra:
-        made.add_row(*cells)
+        made.add(*cells)
     return made
 
 
-def text(content: Table, width: int = 100) -> str:
+def text(content: RenderableType, width: int = 100) -> str:
     """A table without colours, for a log or a file."""
     sink = StringIO()
-    Console(file=sink, width=width, color_system=None, force_terminal=False).print(content)
+    Console(file=sink, width=width, color_system=None, force_terminal=False).print(content, markup=False)
     return "\n".join(line.rstrip() for line in sink.getvalue().strip("\n").splitlines())
 
 
@@ -127,8 +124,17 @@ def interval(edges: Sequence[float]) -> str:
 
 
 def _measured(row: Records) -> tuple[str, str]:
+    if row["robust_accuracy"] is None:
+        return "not run" if row.get("reason") else "", ""
     return percent(row["robust_accuracy"]), interval(row["interval"])
 
 
+def _alone(row: Records) -> str:
+    found = (row.get("alone") or {}).get("robust_accuracy")
+    return "" if found is None else percent(found)
+
+
 def _spent(row: Records) -> tuple[str, str, str]:
+    if row.get("reason") and not row["forwards"]:
+        return "", "", ""
     return f"{row['forwards']:,}", f"{row['backwards']:,}", f"{row['seconds']:.1f} s"

@@ -20,6 +20,8 @@ def parse(text: str) -> Norm:
     Raises:
         InputError: an unknown norm, or a radius that is not a number or a fraction.
     """
+    if not isinstance(text, str):
+        raise InputError(f"threat is {text!r}; write one such as 'linf:8/255', or pass sp.Linf(8/255)")
     name, _, radius = text.partition(":")
     norm = THREATS.get(name.strip().lower())
     if norm is None:

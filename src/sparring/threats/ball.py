@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import torch
@@ -71,8 +72,12 @@ class Norm:
     def __post_init__(self) -> None:
         if self.eps is None:
             return
-        values = torch.as_tensor(self.eps) if isinstance(self.eps, int | float | Tensor) else None
-        if values is None or values.ndim > 1 or values.is_complex() or not bool((values >= 0).all()):
+        if isinstance(self.eps, Real) and not isinstance(self.eps, bool | int | float):
+            object.__setattr__(self, "eps", float(self.eps))  # a number of NumPy's
+        numeric = isinstance(self.eps, int | float | Tensor) and not isinstance(self.eps, bool)
+        values = torch.as_tensor(self.eps) if numeric else torch.tensor(torch.nan)
+        odd = values.ndim > 1 or values.is_complex() or values.dtype == torch.bool
+        if odd or not bool((values >= 0).all()):
             raise InputError(
                 f"{type(self).__name__} has radius {self.eps!r}; give a number of at least 0, or one an example"
             )

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from sparring.draws import Draws
 from sparring.errors import InputError
+from sparring.values import check_fields
 
 
 class Augmentation(Protocol):
@@ -32,6 +33,7 @@ class Flip:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.probability <= 1:
             raise InputError(f"probability={self.probability} is none: use a number from 0 to 1")
 
@@ -49,6 +51,7 @@ class PadCrop:
     fill: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.padding < 0:
             raise InputError(f"padding={self.padding} cuts the image: use 0 or more pixels")
 
@@ -75,6 +78,7 @@ class Cutout:
     fill: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.size < 1:
             raise InputError(f"size={self.size} covers nothing: use a positive number of pixels")
 

@@ -16,7 +16,7 @@ from sparring.defenses.standard import Standard
 from sparring.draws import isolated
 from sparring.errors import InputError, ResumeError, SparringError
 from sparring.model import Model
-from sparring.problem import Threat, check_classes, check_inputs
+from sparring.problem import Threat, check_classes, check_inputs, check_threat
 from sparring.processes import Processes, joined
 from sparring.training.augmentation import Augmentation
 from sparring.training.checkpoint import Folder, Record
@@ -206,8 +206,8 @@ def check(
 ) -> None:
     """Raises InputError for what cannot be trained."""
     model = Model.of(net)
-    if (threat is not None and not isinstance(threat, Threat)) or isinstance(threat, type):
-        raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
+    if threat is not None:
+        check_threat(threat)
     for part in nested(defense):
         part.check(threat)
         if settings.compile and part.differentiates:

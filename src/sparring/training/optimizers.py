@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparring.defenses.defense import check_amounts
 from sparring.errors import InputError
+from sparring.values import Amount, check_fields
 
 
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent with momentum, Nesterov's or the usual one."""
 
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 0.0
+    lr: Amount = 0.1
+    momentum: Amount = 0.9
+    weight_decay: Amount = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        check_amounts(self, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        check_fields(self)
         if self.nesterov and not self.momentum:
             raise InputError("SGD has nesterov=True and momentum=0; give a momentum such as 0.9")
 
@@ -40,11 +40,11 @@ class SGD:
 class Adam:
     """Adam (Kingma & Ba 2015); weight decay is added to the gradient."""
 
-    lr: float = 1e-3
-    weight_decay: float = 0.0
+    lr: Amount = 1e-3
+    weight_decay: Amount = 0.0
 
     def __post_init__(self) -> None:
-        check_amounts(self, lr=self.lr, weight_decay=self.weight_decay)
+        check_fields(self)
 
     def __call__(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(decayed(weights, self.weight_decay), lr=self.lr)
@@ -54,11 +54,11 @@ class Adam:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
-    lr: float = 1e-3
-    weight_decay: float = 0.01
+    lr: Amount = 1e-3
+    weight_decay: Amount = 0.01
 
     def __post_init__(self) -> None:
-        check_amounts(self, lr=self.lr, weight_decay=self.weight_decay)
+        check_fields(self)
 
     def __call__(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(decayed(weights, self.weight_decay), lr=self.lr)

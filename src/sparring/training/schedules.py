@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import cos, pi
 
 from sparring.errors import InputError
+from sparring.values import check_fields
 
 Schedule = Callable[[float], float]
 
@@ -25,6 +26,7 @@ class Linear:
     until: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _share("until", self.until)
 
     def __call__(self, done: float) -> float:
@@ -38,6 +40,7 @@ class OneCycle:
     peak: float = 0.3
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _share("peak", self.peak)
 
     def __call__(self, done: float) -> float:
@@ -53,6 +56,7 @@ class Cosine:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; give a share of the training in [0, 1)")
 
@@ -70,6 +74,7 @@ class Milestones:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if list(self.at) != sorted(self.at) or not all(0 < share < 1 for share in self.at):
             raise InputError(f"at is {self.at}; give increasing shares of the training, each in (0, 1)")
 

@@ -16,6 +16,7 @@ from sparring.problem import Threat
 from sparring.threats.ball import Norm
 from sparring.training.augmentation import Augmentation, augmented
 from sparring.training.schedules import Schedule
+from sparring.values import SEED, check_whole
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 _CALLABLE = {
@@ -53,11 +54,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is {value!r}; give a whole number of at least 1")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed!r}; give a whole number from 0 to 2**63 - 1")
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_whole(name, value))
+        object.__setattr__(self, "seed", check_whole("seed", self.seed, SEED))
         for name in ("optimizer", "schedule", "radius", "effort"):
             if (value := getattr(self, name)) is not None and not callable(value):
                 raise InputError(f"{name} is {value!r}; {_CALLABLE[name]}")

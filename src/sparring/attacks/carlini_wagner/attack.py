@@ -16,6 +16,7 @@ from sparring.searches import targets
 from sparring.solve import solve
 from sparring.threats.l0 import L0Ball
 from sparring.threats.linf import LinfBall
+from sparring.values import Amount, Count, Natural, Positive
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class CarliniWagner(Attack):
     runner-up classes in turn and keep the nearest; 0 goes for whichever class leads.
     """
 
-    searches: int = 9
-    steps: int = 1000
-    learning_rate: float | None = None
-    initial_c: float | None = None
-    confidence: float = 0.0
+    searches: Count = 9
+    steps: Count = 1000
+    learning_rate: Positive | None = None
+    initial_c: Positive | None = None
+    confidence: Amount = 0.0
     abort_early: bool = True
     tau: Literal["decay", "bisect"] = "decay"
-    n_targets: int = 0
+    n_targets: Natural = 0
 
     norms: ClassVar[frozenset[str]] = frozenset({"l2", "l0", "linf"})
     minimal: ClassVar[bool] = True

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from sparring.attacks.attack import Attack
 from sparring.attacks.fab.walk import Walk
-from sparring.errors import InputError
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem
 from sparring.rows import column
 from sparring.searches import settled, targets
 from sparring.solve import solve
+from sparring.values import Count, Natural, PositiveShare, Range, Share
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,16 @@ class FAB(Attack):
     search with which a walk ends.
     """
 
-    steps: int = 100
-    restarts: int = 1
-    n_targets: int = 0
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
-    final: int = 3
+    steps: Count = 100
+    restarts: Count = 1
+    n_targets: Natural = 0
+    alpha_max: Share = 0.1
+    eta: Annotated[float, Range(1)] = 1.05
+    beta: PositiveShare = 0.9
+    final: Natural = 3
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1"})
     minimal: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.alpha_max <= 1:
-            raise InputError(f"FAB has alpha_max={self.alpha_max!r}; give a share from 0 to 1, such as 0.1")
-        if not self.eta >= 1:
-            raise InputError(f"FAB has eta={self.eta!r}; give a factor of at least 1, such as 1.05")
-        if not 0 < self.beta <= 1:
-            raise InputError(f"FAB has beta={self.beta!r}; give a share above 0 and at most 1, such as 0.9")
-        if not (isinstance(self.final, int) and self.final >= 0):
-            raise InputError(f"FAB has final={self.final!r}; give a whole number, 0 for no last search")
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         found = settled(problem, oracle, targets(self._walks, self.n_targets)(problem, oracle))

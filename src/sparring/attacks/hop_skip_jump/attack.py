@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from sparring.attacks.attack import Attack, fitting
 from sparring.attacks.hop_skip_jump.hopping import Hopping
-from sparring.errors import InputError
 from sparring.oracle import Oracle
 from sparring.problem import Outcome, Problem
 from sparring.searches import restarts, settled
 from sparring.solve import solve
+from sparring.values import Count, Positive
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,16 @@ class HopSkipJump(Attack):
     of which the nearest end is kept; more than one helps where several wrong classes border on the example.
     """
 
-    steps: int = 25
-    initial_evaluations: int = 100
-    max_evaluations: int = 1000
-    tries: int = 100
-    gamma: float = 1.0
-    restarts: int = 1
+    steps: Count = 25
+    initial_evaluations: Count = 100
+    max_evaluations: Count = 1000
+    tries: Count = 100
+    gamma: Positive = 1.0
+    restarts: Count = 1
 
     norms: ClassVar[frozenset[str]] = frozenset({"l2", "linf"})
     minimal: ClassVar[bool] = True
     gradients: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.gamma > 0:
-            raise InputError(f"HopSkipJump has gamma={self.gamma!r}; give a number above 0, such as 1")
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         theta = min(max(self.gamma * problem.x[0].numel() ** -1.5, 1e-4), 1e-2)

@@ -11,7 +11,6 @@ from torch import Tensor
 from sparring.attacks.attack import Attack
 from sparring.attacks.square.plane import Plane
 from sparring.attacks.square.proposals import CHANCES, Flips, Masses, Proposal
-from sparring.errors import InputError
 from sparring.objectives import get
 from sparring.oracle import Oracle
 from sparring.problem import Objective, Outcome, Problem, Seen
@@ -20,6 +19,7 @@ from sparring.searches import restarts
 from sparring.solve import solve
 from sparring.threats.l1 import L1Ball
 from sparring.threats.linf import LinfBall
+from sparring.values import Count, PositiveShare
 
 # After so many of 10,000 queries the windows' share of the image halves (section 4.1).
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -84,20 +84,15 @@ class Square(Attack):
     the rows still standing. random_start: False begins where the problem does, not at stripes.
     """
 
-    queries: int = 5000
-    p: float = 0.8
+    queries: Count = 5000
+    p: PositiveShare = 0.8
     objective: str | Objective = "margin"
-    restarts: int = 1
-    horizon: int | None = None
+    restarts: Count = 1
+    horizon: Count | None = None
     random_start: bool = True
 
     norms: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "l1"})
     gradients: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.p <= 1:
-            raise InputError(f"Square has p={self.p!r}; give a share of the image, above 0 and at most 1")
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:
         if isinstance(problem.region, LinfBall):

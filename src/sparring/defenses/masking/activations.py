@@ -11,11 +11,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparring.defenses.defense import check_amounts
-from sparring.defenses.masking.transform import Stage, Transform, check_positive
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.draws import isolated
 from sparring.errors import InputError
 from sparring.model import Model
+from sparring.values import Amount, PositiveShare
 
 WIDTH = 0.3  # of soft winners, in standard deviations of a layer: on digits 0.1 and 1 find less
 
@@ -30,14 +30,11 @@ class KWinners(Transform):
     a gradient, and on digits Square, which asks for scores alone, does best.
     """
 
-    share: float = 0.2
+    share: PositiveShare = 0.2
     promise: ClassVar[str] = "gradients that change abruptly from point to point"
     broken_by: ClassVar[str] = (
         "Square, from scores alone; PGD through soft winners (BPDA), or on averaged gradients (Smoothed)"
     )
-
-    def __post_init__(self) -> None:
-        check_positive(self, 1.0, share=self.share)
 
     def within(self, model: Model) -> Model:
         twin, relus = _twin(self, model)
@@ -75,12 +72,12 @@ class MeanSparse(Transform):
     """
 
     x: Tensor | None = field(default=None, repr=False, compare=False)
-    sigmas: float = 0.2
+    sigmas: Amount = 0.2
     promise: ClassVar[str] = "small changes of features that say little are blocked"
     broken_by: ClassVar[str] = "PGD through a slope instead of the blocking (BPDA)"
 
     def __post_init__(self) -> None:
-        check_amounts(self, sigmas=self.sigmas)
+        super().__post_init__()
         if self.x is not None and not (isinstance(self.x, Tensor) and self.x.is_floating_point() and len(self.x)):
             raise InputError(
                 "MeanSparse has an x that is no floating tensor (N, …); give inputs such as training images"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from sparring.defenses.masking.transform import Stage, Transform, check_whole
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.errors import InputError
 from sparring.substitution import identity
+from sparring.values import Range
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,9 @@ class JPEG(Transform):
     place backward (BPDA) Athalye et al. (2018, section 5.2) bring it to 0 %.
     """
 
-    quality: int = 75
+    quality: Annotated[int, Range(1, 95)] = 75
     promise: ClassVar[str] = "small perturbations are compressed away"
     broken_by: ClassVar[str] = "PGD through the identity instead of the compression (BPDA)"
-
-    def __post_init__(self) -> None:
-        check_whole(self, 1, 95, quality=self.quality)
 
     def before(self, bounds: tuple[float, float]) -> Compression:
         return Compression(self, bounds)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparring.defenses.masking.transform import Stage, Transform, check_positive
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.randomness import normal
 from sparring.substitution import identity
+from sparring.values import Positive
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,10 @@ class GaussianNoise(Transform):
     is what PGD needs. Robust are networks trained on noise and smoothed over many draws, which this alone is not.
     """
 
-    sigma: float = 0.1
+    sigma: Positive = 0.1
     promise: ClassVar[str] = "small perturbations drown in noise"
     broken_by: ClassVar[str] = "PGD on gradients averaged over draws (EOT)"
     random: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_positive(self, sigma=self.sigma)
 
     def before(self, bounds: tuple[float, float]) -> Noisy:
         return Noisy(self, bounds)
@@ -48,12 +46,9 @@ class GradientNoise(Transform):
     model is exactly as robust as it was; attacks that ask for scores or decisions never meet the noise at all.
     """
 
-    sigma: float = 30.0
+    sigma: Positive = 30.0
     promise: ClassVar[str] = "gradients that lead nowhere"
     broken_by: ClassVar[str] = "PGD on the gradient without the noise (BPDA): the model itself is unchanged"
-
-    def __post_init__(self) -> None:
-        check_positive(self, sigma=self.sigma)
 
     def before(self, bounds: tuple[float, float]) -> NoisyGradient:
         return NoisyGradient(self, bounds)

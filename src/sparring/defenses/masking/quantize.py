@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from sparring.defenses.masking.transform import Stage, Transform, check_whole
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.substitution import identity
+from sparring.values import Range
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,9 @@ class Quantize(Transform):
     rounding absorbs: half a level, 1 / (2^(bits + 1) - 2) of the range.
     """
 
-    bits: int = 3
+    bits: Annotated[int, Range(1, 16)] = 3
     promise: ClassVar[str] = "small perturbations are rounded away"
     broken_by: ClassVar[str] = "PGD through the identity instead of the rounding (BPDA)"
-
-    def __post_init__(self) -> None:
-        check_whole(self, 1, 16, bits=self.bits)
 
     def before(self, bounds: tuple[float, float]) -> Rounding:
         return Rounding(self, bounds)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparring.defenses.masking.transform import Stage, Transform, check_positive
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.randomness import uniform
+from sparring.values import PositiveShare
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,10 @@ class ResizePad(Transform):
     (Athalye et al. 2018, section 5.3).
     """
 
-    smallest: float = 0.9
+    smallest: PositiveShare = 0.9
     promise: ClassVar[str] = "a perturbation does not survive being resized and moved"
     broken_by: ClassVar[str] = "PGD on gradients averaged over draws (EOT)"
     random: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_positive(self, 1.0, smallest=self.smallest)
 
     def before(self, bounds: tuple[float, float]) -> Resizing:
         return Resizing(self, bounds)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from sparring.defenses.defense import check_amounts
-from sparring.defenses.masking.transform import Stage, Transform, check_positive, check_whole
+from sparring.defenses.masking.transform import Stage, Transform
+from sparring.values import Amount, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,11 @@ class OutputRounding(Transform):
     nearest, so aim at every class in turn; decisions alone lead there too.
     """
 
-    decimals: int = 2
+    decimals: Annotated[int, Range(1, 6)] = 2
     promise: ClassVar[str] = "scores too coarse to follow"
     broken_by: ClassVar[str] = (
         "PGD on margins to each class in turn through the true scores (BPDA); decision-based attacks"
     )
-
-    def __post_init__(self) -> None:
-        check_whole(self, 1, 6, decimals=self.decimals)
 
     def after(self) -> Rounded:
         return Rounded(self)
@@ -55,16 +52,12 @@ class ReverseSigmoid(Transform):
     a target in turn, PGD finds its way.
     """
 
-    beta: float = 1.0
-    gamma: float = 0.1
+    beta: Amount = 1.0
+    gamma: Positive = 0.1
     promise: ClassVar[str] = "scores that mislead who follows or copies them"
     broken_by: ClassVar[str] = (
         "PGD on margins to each class in turn through the true scores (BPDA); decision-based attacks"
     )
-
-    def __post_init__(self) -> None:
-        check_amounts(self, beta=self.beta)
-        check_positive(self, gamma=self.gamma)
 
     def after(self) -> Reversed:
         return Reversed(self)
@@ -94,12 +87,9 @@ class Temperature(Transform):
     DLR, has the same direction at any temperature.
     """
 
-    temperature: float = 0.01
+    temperature: Positive = 0.01
     promise: ClassVar[str] = "gradients of cross-entropy too small to follow"
     broken_by: ClassVar[str] = "a margin of logits, which no scale changes: PGD(objective='margin'), APGD with DLR, C&W"
-
-    def __post_init__(self) -> None:
-        check_positive(self, temperature=self.temperature)
 
     def after(self) -> Scaling:
         return Scaling(self)

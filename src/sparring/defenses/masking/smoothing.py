@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sparring.defenses.masking.transform import Stage, Transform, check_positive, check_whole
+from sparring.defenses.masking.transform import Stage, Transform
 from sparring.errors import InputError
+from sparring.values import Count, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class MedianSmoothing(Transform):
     one pixel of many, and right almost everywhere: PGD goes through it.
     """
 
-    size: int = 3
+    size: Annotated[int, Range(3)] = 3
     promise: ClassVar[str] = "pixels that stand out are removed"
     broken_by: ClassVar[str] = "PGD through its own gradient"
 
     def __post_init__(self) -> None:
-        check_whole(self, 3, size=self.size)
+        super().__post_init__()
         if self.size % 2 == 0:
             raise InputError(
                 f"MedianSmoothing has size={self.size}; give an odd number, so that each pixel is a middle"
@@ -58,14 +59,10 @@ class TVSmoothing(Transform):
     identity that Athalye et al. (2018) take. On images of two values, such as MNIST's, some of what is left is real.
     """
 
-    weight: float = 0.1
-    steps: int = 30
+    weight: Positive = 0.1
+    steps: Count = 30
     promise: ClassVar[str] = "perturbations that look like noise are smoothed out"
     broken_by: ClassVar[str] = "PGD through the smoothing's own steps (BPDA)"
-
-    def __post_init__(self) -> None:
-        check_positive(self, weight=self.weight)
-        check_whole(self, 1, steps=self.steps)
 
     def before(self, bounds: tuple[float, float]) -> Variation:
         return Variation(self, bounds)

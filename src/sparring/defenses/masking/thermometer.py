@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from sparring.defenses.masking.transform import Stage, Transform, check_whole
+from sparring.defenses.masking.transform import Stage, Transform
+from sparring.values import Range
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,9 @@ class Thermometer(Transform):
     slope; with soft bits in their place backward (BPDA) Athalye et al. (2018, section 5.1.2) bring it to 0 %.
     """
 
-    levels: int = 16
+    levels: Annotated[int, Range(2)] = 16
     promise: ClassVar[str] = "inputs in steps, which small perturbations do not climb"
     broken_by: ClassVar[str] = "PGD through soft bits instead of hard ones (BPDA)"
-
-    def __post_init__(self) -> None:
-        check_whole(self, 2, levels=self.levels)
 
     def before(self, bounds: tuple[float, float]) -> Bits:
         return Bits(self, bounds)

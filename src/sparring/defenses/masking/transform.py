@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from sparring.errors import InputError
 from sparring.model import Model, Network
+from sparring.values import check_fields
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Transform:
     promise: ClassVar[str] = ""  # what it is said to do, in a line,
     broken_by: ClassVar[str] = ""  # and what defeats it
     random: ClassVar[bool] = False  # True: what the model answers is drawn
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(self, model: Network) -> Model:
         """The model with this defense on it: the same bounds, the same weights, itself untouched.
@@ -82,19 +85,3 @@ class Stage(nn.Module, Generic[How]):
 
     def extra_repr(self) -> str:
         return repr(self.how)
-
-
-def check_whole(value: object, least: int, most: int | None = None, **counts: int) -> None:
-    """Raises InputError for a parameter that is no whole number from `least` to `most`."""
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < least or (most is not None and count > most):
-            wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-            raise InputError(f"{type(value).__name__} has {name}={count!r}; give a whole number {wanted}")
-
-
-def check_positive(value: object, most: float = math.inf, **amounts: float) -> None:
-    """Raises InputError for a parameter that is no finite number above 0 and up to `most`."""
-    for name, amount in amounts.items():
-        if not (isinstance(amount, int | float) and 0 < amount <= most and amount < math.inf):
-            wanted = "above 0" if most == math.inf else f"above 0 and up to {most:g}"
-            raise InputError(f"{type(value).__name__} has {name}={amount!r}; give a finite number {wanted}")

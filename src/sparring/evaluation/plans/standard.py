@@ -15,6 +15,7 @@ _POLISH = CosinePGD(steps=40, scatter=0, random_start=False, high=0.5)
 _AGAIN = CosinePGD(steps=40, scatter=0, random_start=False, high=1.0)
 _RELAXED = ConstraintRelaxation(n_targets=1, restarts=1)
 _HAIR = 0.015  # who missed by this is tried to the end
+_ZEROS = 1  # rungs of an objective that met zero gradients only, after which it is followed no more
 _SEARCH = Square(queries=200, random_start=False)
 _FINE = Square(queries=800, p=0.1, random_start=False)
 
@@ -66,7 +67,7 @@ def rungs(norm: str) -> tuple[Rung, ...]:
         Rung("relaxed", _RELAXED, within=0.03, seen="best"),
     )
     ladder = (*rounds, *led, *doubts, *long, *turns(), *roughs())
-    return tuple(rung for rung in ladder if norm in rung.attack.norms)
+    return tuple(replace(rung, max_zero_gradients=_ZEROS) for rung in ladder if norm in rung.attack.norms)
 
 
 def thorough(norm: str) -> tuple[Rung, ...]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from sparring.errors import InputError
+
 _UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A file to read and write in place, made where there is none.
+
+    Raises:
+        InputError: it is a link, through which nothing is written.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK) or path.is_symlink():
+            raise InputError(f"{path} is a link, and nothing is written through one; remove it") from error
+        raise
+    return os.fdopen(handle, "r+b")
 
 
 def locked(file: IO[bytes], *, wait: bool) -> bool | None:
@@ -39,7 +57,7 @@ def claimed(path: Path, otherwise: bool) -> Iterator[bool]:
     The file goes when the work is done. So who gets a claim must look once more whether there is anything to do.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with opened(path) as file:
         held = locked(file, wait=False)
         yield otherwise if held is None else held
         if held is not False:
