@@ -117,9 +117,10 @@ class Model(nn.Module):
 
     def attacked_with(self) -> str:
         """How an attacker sees this network, as the arguments of sp.Model; nothing for a plain look."""
-        surrogates = {name: getattr(one, "__qualname__", repr(one)) for name, one in self.bpda.items()}
-        told = {"eot": self.eot, "bpda": surrogates, "gradients": self.gradients}
-        return ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in (1, {}, None))
+        surrogates = {name: getattr(one, "__qualname__", _printed(one)) for name, one in self.bpda.items()}
+        told = {"eot": self.eot != 1 and f"{self.eot}", "bpda": surrogates and f"{surrogates}"}
+        told["gradients"] = self.gradients is not None and _printed(self.gradients)
+        return ", ".join(f"{name}={value}" for name, value in told.items() if value)
 
     @property
     def device(self) -> torch.device | None:
@@ -215,6 +216,11 @@ def mean_logits(draws: Sequence[Tensor]) -> Tensor:
     if len(draws) == 1:
         return draws[0]
     return torch.stack([logits.log_softmax(1) for logits in draws]).logsumexp(0) - math.log(len(draws))
+
+
+def _printed(value: object) -> str:
+    """What a value prints, or its name where that would tell an address, which is another one in every process."""
+    return type(value).__qualname__ if " at 0x" in repr(value) else repr(value)
 
 
 def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:

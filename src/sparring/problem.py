@@ -266,7 +266,9 @@ def check_inputs(x: Tensor, bounds: tuple[float, float]) -> Tensor:
 def check_threat(threat: object) -> None:
     """Raises InputError where `threat` is none, or a class that nobody has called."""
     if isinstance(threat, type) and hasattr(threat, "around"):
-        raise InputError(f"threat is the class {threat.__name__}; call it with a radius: sp.{threat.__name__}(8/255)")
+        raise InputError(
+            f"threat is the class {threat.__name__}, not called; pass one such as sp.{threat.__name__}(8/255)"
+        )
     if isinstance(threat, type) or not isinstance(threat, Threat):
         raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
 

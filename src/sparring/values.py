@@ -52,15 +52,17 @@ PositiveShare = Annotated[float, Range(0, 1, above=True)]
 SEED = Range(0, 2**63 - 1)
 
 
-def check_fields(value: object) -> None:
+def check_fields(value: object, counts: bool = False) -> None:
     """Hold every field of a dataclass to the type it is declared with; numbers of NumPy become Python's own.
+
+    counts: a bare `int` counts something, and so is at least 0.
 
     Raises:
         InputError: a field has another value; the message names the class, the field, the value and the remedy.
     """
     for name, hint in _hints(cast(Hashable, type(value))).items():
         given = getattr(value, name)
-        taken, wanted = _read(hint, given)
+        taken, wanted = _read(Natural if counts and hint is int else hint, given)
         if wanted:
             raise InputError(f"{type(value).__name__} has {name}={given!r}; give {wanted}")
         if taken is not given:

@@ -240,7 +240,7 @@ def test_the_answer_survives_json(natural: nn.Module, make: Callable[[nn.Module]
     found = of(make(natural), images)
     told = json.loads(json.dumps(found.records()))
     assert Understanding.read(told) == found
-    spent = {"examples", "forwards", "backwards"}
+    spent = {"examples", "forwards", "backwards", "seconds"}
     assert {"random", "eot", "gradient", "roughness", "views", "trials"} | spent == set(told)
 
 

@@ -410,7 +410,7 @@ def test_errors_name_the_argument(change: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.1, float("nan")])
 def test_share_is_checked(share: float) -> None:
-    with pytest.raises(InputError, match="share is"):
+    with pytest.raises(InputError, match=r"AdversarialTraining has share=.*; give a number in \(0, 1\]"):
         AdversarialTraining(share=share)
 
 

@@ -35,7 +35,7 @@ class Attack:
     gradients: ClassVar[bool] = True  # False: asks for logits alone, and works where there is no input gradient
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, counts=True)
         get(getattr(self, "objective", margin))  # an unknown name is told here, not in the middle of a run
 
     def run(self, problem: Problem, oracle: Oracle) -> Outcome:

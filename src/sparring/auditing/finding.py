@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from sparring.errors import SparringWarning
+from sparring.errors import ResumeError, SparringWarning
 from sparring.files import written
 from sparring.sealed import FORMAT, Broken, seal, unseal
 
@@ -77,8 +77,11 @@ class Audit:
 
     @classmethod
     def load(cls, folder: str | Path, run: str | None = None) -> Audit | None:
-        """The audit kept in a folder, of that run if one is given; None where there is none, with a warning where it is
-        damaged or another's."""
+        """The audit kept in a folder; None where there is none. Of a run, None with a warning where it is not its own.
+
+        Raises:
+            ResumeError: it cannot be read, and no run was given that could make it again.
+        """
         path = Path(folder) / "audit.json"
         try:
             told = json.loads(path.read_bytes()) if run is None else unseal(path.read_bytes())
@@ -89,6 +92,8 @@ class Audit:
         except FileNotFoundError:
             return None
         except (Broken, ValueError) as why:
+            if run is None:
+                raise ResumeError(f"{path} cannot be read ({why}); remove this file to audit again") from why
             warnings.warn(f"{path} is not used: {why}. The audit is run again", SparringWarning, stacklevel=2)
             return None
 

@@ -66,7 +66,7 @@ class Understanding:
     examples: int = 0
     forwards: int = 0
     backwards: int = 0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
     def judged(self, model: Model) -> Model:
         """The network that says who fell: of a random one the mean over many draws, for an attack of many looks finds

@@ -9,6 +9,7 @@ from sparring.errors import InputError
 from sparring.evaluation.plans import a3, autoattack, cr, quick, standard
 from sparring.evaluation.rung import Rung
 from sparring.problem import Threat
+from sparring.provenance import label
 
 PLANS: dict[str, Callable[[str], tuple[Rung, ...]]] = {
     "quick": quick.rungs,
@@ -33,7 +34,7 @@ def ladder(plan: str | Sequence[Rung | Attack], threat: Threat) -> tuple[Rung, .
             raise InputError(f"plan {plan!r} is unknown; use one of {', '.join(PLANS)}, or a sequence of attacks")
         rungs = PLANS[plan](getattr(threat, "name", ""))
     else:
-        rungs = tuple(rung if isinstance(rung, Rung) else Rung(repr(rung), rung) for rung in plan)
+        rungs = tuple(rung if isinstance(rung, Rung) else Rung(label(rung), rung) for rung in plan)
     names = [rung.name for rung in rungs]
     if not rungs or len(set(names)) < len(names):
         raise InputError(f"plan has rungs {names}; give at least one, each with a name of its own")
