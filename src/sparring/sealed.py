@@ -5,6 +5,7 @@ A seal is a hash over all that a file says. It finds damage, not ill will: who c
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ from torch import Tensor
 from sparring.provenance import canonical, digest, hash_tensors
 
 FORMAT = 2  # of the files of a run; whoever changes what one of them holds raises it
+
+
+_END = 22  # bytes of the end of a zip file without a comment
 
 
 class Broken(Exception):
@@ -49,7 +53,8 @@ def unseal(content: bytes) -> dict[str, Any]:
 def seal_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
     """Tensors as a safetensors file that says what they are `about`."""
     said = {**about, "format": str(FORMAT)}
-    return safetensors.torch.save(dict(tensors), {**said, "sha256": _digest(tensors, said)})
+    told = canonical({**said, "sha256": _digest(tensors, said)}).decode()
+    return safetensors.torch.save(dict(tensors), {"sparring": told})  # one entry: the order of several is random
 
 
 def unseal_tensors(content: bytes, about: Mapping[str, str]) -> dict[str, Tensor]:
@@ -61,7 +66,7 @@ def unseal_tensors(content: bytes, about: Mapping[str, str]) -> dict[str, Tensor
     try:
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
-        said = dict(json.loads(content[8 : 8 + length]).get("__metadata__", {}))
+        said = dict(json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("sparring", "{}")))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Broken(f"it is no safetensors file ({error})") from error
     _check_format(said.get("format"))
@@ -71,6 +76,29 @@ def unseal_tensors(content: bytes, about: Mapping[str, str]) -> dict[str, Tensor
         if said.get(key) != wanted:
             raise Broken(f"its {key} is {said.get(key)!r}, not {wanted!r}")
     return tensors
+
+
+def seal_archive(content: bytes) -> bytes:
+    """The bytes of a zip file, such as torch.save makes, with a hash over all of them as the comment at its end."""
+    mark = f"sparring {FORMAT} {hashlib.sha256(content).hexdigest()}".encode()
+    if content[-_END:][:4] != b"PK\5\6" or content[-2:] != b"\0\0":
+        raise Broken("it is no zip file, or has a comment already")
+    return content[:-2] + len(mark).to_bytes(2, "little") + mark
+
+
+def unseal_archive(content: bytes) -> None:
+    """Look whether a zip file is as `seal_archive` left it.
+
+    Raises:
+        Broken: it is none, of another format, or not what was written.
+    """
+    whole, found, mark = content.rpartition(b"sparring ")
+    words = mark.split()
+    if not found or len(words) != 2 or whole[-2:] != len(found + mark).to_bytes(2, "little"):
+        _check_format(None)
+    _check_format(words[0].decode("ascii", "replace"))
+    if hashlib.sha256(whole[:-2] + b"\0\0").hexdigest().encode() != words[1]:
+        raise Broken("it is not as it was written: its checksum differs")
 
 
 def _check_format(found: object) -> None:

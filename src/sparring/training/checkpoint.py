@@ -1,9 +1,11 @@
 """The folder of a training run: one checkpoint, replaced whole at every epoch, the network so far, and the metrics.
 
-`checkpoint.pt` holds tensors and primitives only and loads with `weights_only=True`; the weights being learned lie
-under "model". `model.safetensors` is the network as `train` would return it now (averaged, of the best epoch), for
-`--weights`. `metrics.jsonl` repeats the history, one epoch a line; with TensorBoard installed it goes to `tensorboard/`
-too.
+One process at a time trains in a folder: `.training` is its lock, there until the training is finished.
+
+`checkpoint.pt` says whose it is, carries a checksum, holds tensors and primitives only, and loads with
+`weights_only=True`; the weights being learned lie under "model". `model.safetensors` is the network as `train` would
+return it now (averaged, of the best epoch), for `--weights`. `metrics.jsonl` repeats the history, an epoch a line; with
+TensorBoard installed it goes to `tensorboard/` too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +23,16 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from sparring.answers import alike, told
 from sparring.errors import InputError, ResumeError
-from sparring.files import written
+from sparring.files import check_link, sweep, written
+from sparring.locks import locked, opened
 from sparring.model import Model
+from sparring.provenance import Plain, difference
+from sparring.sealed import FORMAT, Broken, seal_archive, unseal_archive
 
 Record = dict[str, float]
+WRITTEN = ("checkpoint.pt", "model.safetensors", "metrics.jsonl", "recipe.toml", "tensorboard", "teacher")
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Folder:
     """
 
     path: Path
-    header: dict[str, str]
+    header: dict[str, Plain]
     resume: bool = True
 
     def __post_init__(self) -> None:
@@ -58,8 +67,8 @@ class Folder:
         self.tell(state["history"], network)
         self._board(state["history"][-1])
         content = io.BytesIO()  # straight to a full disk, torch would say something else
-        torch.save({"header": self.header, **state}, content)
-        written(self.checkpoint, content.getvalue())
+        torch.save({"format": FORMAT, "header": self.header, **state}, content)
+        written(self.checkpoint, seal_archive(content.getvalue()))
 
     def restore(self) -> dict[str, Any] | None:
         """What was saved at the last finished epoch; None for a new run.
@@ -70,34 +79,31 @@ class Folder:
         if not self.checkpoint.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            header, _ = dict(state.pop("header")), list(state["history"])
+            content = self.checkpoint.read_bytes()
+            unseal_archive(content)
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:
+            why = str(error) if isinstance(error, Broken) else type(error).__name__
             raise ResumeError(
-                f"{self.checkpoint} is no readable checkpoint of a training ({type(error).__name__}); remove "
-                "the folder, or choose another"
+                f"{self.checkpoint} is no readable checkpoint of a training: {why}; remove the folder, or choose "
+                "another"
             ) from error
-        for name in (*self.header, *(name for name in header if name not in self.header)):
-            ours, theirs = self.header.get(name), header.get(name)
-            if theirs != ours:
-                raise ResumeError(
-                    f"{self.path} keeps another run: there the {name} is {theirs}, here it is {ours}; go on "
-                    "with the same, or choose another folder"
-                )
+        found = _difference(state.pop("header"), self.header)
+        if found is not None:
+            name, theirs, ours = found
+            raise ResumeError(
+                f"{self.path} keeps another run: there the {name} is {theirs}, here it is {ours}; go on "
+                "with the same, or choose another folder"
+            )
         return state
-
-    def ready(self) -> None:
-        """Make the folder, before anything is learned that it could not keep."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not os.access(self.path, os.W_OK):
-            raise InputError(f"out={str(self.path)!r} cannot be written to; name another folder")
 
     def tell(self, history: list[Record], network: nn.Module) -> None:
         """Write the network and the metrics."""
         inner = network.net if isinstance(network, Model) else network
         assert isinstance(inner, nn.Module)  # it has weights
         whole = {name: value.detach().cpu().clone().contiguous() for name, value in inner.state_dict().items()}
-        written(self.path / "model.safetensors", safetensors.torch.save(whole))
+        about = {"sparring": f"format {FORMAT}"}
+        written(self.path / "model.safetensors", safetensors.torch.save(whole, about))
         written(self.path / "metrics.jsonl", b"".join(f"{json.dumps(record)}\n".encode() for record in history))
 
     def _board(self, record: Record) -> None:
@@ -110,3 +116,54 @@ class Folder:
             for name, value in record.items():
                 if name != "epoch":
                     writer.add_scalar(name, value, epoch)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A folder for this process alone, made before anything is learned that it could not keep.
+
+    Raises:
+        InputError: it is a file, it cannot be written to, or what would be written is a link.
+        ResumeError: another process trains in it, or it has files of somebody else's under the names of ours.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"out={str(path)!r} is a file, or lies in one; name a folder") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"out={str(path)!r} cannot be written to; name another folder")
+    for name in WRITTEN:
+        check_link(path / name)
+    mark = path / ".training"
+    there = [name for name in WRITTEN if (path / name).exists()]
+    if there and not (mark.exists() or (path / "checkpoint.pt").exists()):
+        raise ResumeError(
+            f"{path} has {', '.join(there)} and no checkpoint that says whose they are; move them away, or choose "
+            "another folder"
+        )
+    with opened(mark) as file:
+        if locked(file, wait=False) is False:
+            raise ResumeError(f"another process trains in {path}; wait for it, or choose another folder")
+        sweep(path)
+        try:
+            yield
+        except BaseException:
+            if not any((path / name).exists() for name in WRITTEN):  # there is nothing that it would have to mark
+                mark.unlink(missing_ok=True)
+            raise
+        mark.unlink(missing_ok=True)
+
+
+def _difference(theirs: Mapping[str, Plain], ours: Mapping[str, Plain]) -> tuple[str, Plain, Plain] | None:
+    """The first entry in which two headers differ, by name; the network's answers may differ by rounding."""
+    for name in dict.fromkeys([*ours, *theirs]):
+        one, other = theirs.get(name), ours.get(name)
+        if name == "answers" and one and other:
+            if not alike(one, other):
+                return "network's answer to the first example", told(one["logits"][0]), told(other["logits"][0])
+        elif isinstance(one, str) and isinstance(other, str):
+            if one != other:
+                return name, one, other
+        elif (found := difference(one, other, name)) is not None:
+            return found
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sparring.model import Model
 from sparring.problem import Threat, check_classes, check_inputs, check_threat
 from sparring.processes import Processes, joined
 from sparring.training.augmentation import Augmentation
-from sparring.training.checkpoint import Folder, Record
+from sparring.training.checkpoint import Folder, Record, held
 from sparring.training.run import Run, copied, frozen
 from sparring.training.schedules import Schedule
 from sparring.training.settings import MakeOptimizer, Precision, Settings
@@ -169,31 +170,32 @@ def _train(
         alarms.extend(f"teacher: {alarm}" for alarm in done.alarms)
         return done.model
 
-    defense = grounded(prepared(defense, educate), Standard())
-    run = Run.begun(net, examples, defense, threat, settings, processes)
-    # Who has learned from a teacher cannot go on with one that has learned more.
-    ends = {"epochs": str(settings.epochs)} if teaching else {}
-    folder = Folder(out, run.header() | ends, resume) if out is not None else None
-    if folder and (state := folder.restore()):
-        run.restore(state)
-        if run.done > settings.epochs:
-            raise ResumeError(
-                f"{out} keeps {run.done} epochs, more than epochs={settings.epochs}; choose another folder"
-            )
-        if processes.leads:
-            folder.tell(run.history, run.kept)  # they may have been removed
-    elif folder and processes.leads:
-        folder.ready()
-    while run.done < settings.epochs and not run.tired():
-        for record in run.epoch(run.done + 1):
-            if record["batch"] == record["batches"]:
-                record = {**record, **run.finish(record)}
-                if folder:
-                    if processes.leads:
-                        folder.save(run.state(), run.kept)
-                    processes.meet()  # who goes on to resume from the folder must find it there
-            if progress:
-                progress({**record, "epochs": settings.epochs})
+    with ExitStack() as stack:
+        if out is not None:
+            processes.lead(lambda: stack.enter_context(held(out)))
+        defense = grounded(prepared(defense, educate), Standard())
+        run = Run.begun(net, examples, defense, threat, settings, processes)
+        # Who has learned from a teacher cannot go on with one that has learned more.
+        ends = {"epochs": str(settings.epochs)} if teaching else {}
+        folder = Folder(out, run.header() | ends, resume) if out is not None else None
+        if folder and (state := folder.restore()):
+            run.restore(state)
+            if run.done > settings.epochs:
+                raise ResumeError(
+                    f"{out} keeps {run.done} epochs, more than epochs={settings.epochs}; choose another folder"
+                )
+            if processes.leads:
+                folder.tell(run.history, run.kept)  # they may have been removed
+        while run.done < settings.epochs and not run.tired():
+            for record in run.epoch(run.done + 1):
+                if record["batch"] == record["batches"]:
+                    record = {**record, **run.finish(record)}
+                    if folder:
+                        if processes.leads:
+                            folder.save(run.state(), run.kept)
+                        processes.meet()  # who goes on to resume from the folder must find it there
+                if progress:
+                    progress({**record, "epochs": settings.epochs})
     return Trained(run.trained(), run.history, run.best_epoch, alarms + run.alarms)
 
 

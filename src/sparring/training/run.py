@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sparring.answers import answers
 from sparring.data import Examples, fingerprint, hash_tensors
 from sparring.defenses.context import Context, number, viewed
 from sparring.defenses.defense import Defense, nested, teachers
@@ -25,6 +26,7 @@ from sparring.loading import weights_fingerprint
 from sparring.model import Model
 from sparring.problem import Threat
 from sparring.processes import Processes
+from sparring.provenance import Plain, network, plain, steady
 from sparring.training.averaging import Average, fill, tensors
 from sparring.training.checkpoint import Record
 from sparring.training.learner import Step
@@ -129,8 +131,14 @@ class Run:
             fill(self.latest, self.best)
         return self.latest.eval()
 
-    def header(self) -> dict[str, str]:
-        """What must be the same for a run to be this one; asked before the first step."""
+    def header(self) -> dict[str, Plain]:
+        """What must be the same for a run to be this one; asked before the first step.
+
+        First in words, for messages, then by value: what people read does not show what a function does.
+
+        Raises:
+            InputError: something that the training depends on has no identity, see `provenance`.
+        """
         mask = getattr(self.threat, "mask", None)
         groups = [
             {name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups
@@ -151,7 +159,23 @@ class Run:
         if not self.settings.paced and any(part.paced for part in nested(self.defense)):
             found["epochs"] = str(self.settings.epochs)
         # A function prints with its address, which is another one in every process.
-        return {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in found.items()}
+        words = {name: re.sub(r" at 0x[0-9a-f]+", "", text) for name, text in found.items()}
+        return {**words, "value": self._identity(), "answers": answers(self._seen, self.examples.x)}
+
+    @property
+    def _seen(self) -> Model:
+        return viewed(Model.of(self.whole), "eval")
+
+    def _identity(self) -> dict[str, Plain]:
+        settings = ("schedule", "radius", "effort", "augment")
+        before = network(self.net)
+        answers(self._seen, self.examples.x)
+        return {
+            "defense": plain(self.defense, "defense"),
+            "threat": plain(self.threat, "threat"),
+            **{name: plain(getattr(self.settings, name), name) for name in settings},
+            "network": steady(before, network(self.net)),
+        }
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
