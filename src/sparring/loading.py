@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import InputError, closest
+from sparring.blame import mark
+from sparring.errors import InputError, SparringError, closest
 from sparring.provenance import hash_tensors
 from sparring.zoo import AVAILABLE
 
@@ -79,12 +81,18 @@ def weights_fingerprint(net: nn.Module) -> str:
 
 
 @contextmanager
-def _blaming(what: str) -> Iterator[None]:
-    """Other people's code and files raise anything: say whose it was."""
+def _blaming(what: str, code: str = "") -> Iterator[None]:
+    """Other people's code and files raise anything, or even leave: say whose it was. code: the caller's that runs."""
     try:
         yield
-    except Exception as error:
-        raise InputError(f"{what} ({type(error).__name__}: {error})") from error
+    except SparringError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = InputError(f"{what} ({type(error).__name__}: {error})")
+        if code:
+            mark(error, code)
+            mark(told, code)
+        raise told from error
 
 
 def _make(spec: str | None) -> nn.Module:
@@ -95,33 +103,55 @@ def _make(spec: str | None) -> nn.Module:
         forms = f"zoo:{{{', '.join(AVAILABLE)}}}, package.module:factory or path/file.py:factory"
         hint = closest(name, AVAILABLE) if source == "zoo" else ""
         raise InputError(f"spec={spec!r} names no network: write {forms}{'.' * bool(hint)}{hint}")
-    with _blaming(f"spec={spec!r} cannot be imported: check the name and the code it imports"):
-        made = _import(source, name)
+    made = _import(source, name, f"spec={spec!r}")
     if callable(made) and not isinstance(made, nn.Module):
-        with _blaming(f"spec={spec!r} fails when called without arguments: name a factory that needs none"):
+        with _blaming(f"spec={spec!r} fails when called without arguments: name a factory that needs none", spec or ""):
             made = made()
     if not isinstance(made, nn.Module):
         raise InputError(f"spec={spec!r} gives a {type(made).__name__}: name an nn.Module, or what makes one")
     return made
 
 
-def _import(source: str, name: str) -> object:
+def _import(source: str, name: str, what: str) -> object:
+    """What stands in a module or a file under a name, whose code runs.
+
+    Raises:
+        InputError: there is no such module, file or name; or, marked as the caller's, its code raises.
+    """
     file = Path(source)
+    if file.suffix == ".py" and not file.is_file():
+        raise InputError(f"{what} names no file: check the path {source!r}")
     folder = str(file.resolve().parent if file.suffix == ".py" else Path.cwd())
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
     try:
-        if file.suffix != ".py":
-            return getattr(importlib.import_module(source), name)
-        found = spec_from_file_location(f"_sparring_{file.stem}", file)
-        assert found is not None
-        assert found.loader is not None
-        module = sys.modules[found.name] = module_from_spec(found)  # where dataclasses look themselves up
-        found.loader.exec_module(module)
+        with _blaming(f"{what} cannot be imported: check the name and the code it imports", f"{source}"):
+            module = _module(file) if file.suffix == ".py" else _named(source, what)
+        if not hasattr(module, name):
+            known = [word for word in vars(module) if not word.startswith("_")]
+            raise InputError(f"{what}: there is no {name!r} in {source}.{closest(name, known)}")
         return getattr(module, name)
     finally:
         with suppress(ValueError):
             sys.path.remove(folder)
+
+
+def _module(file: Path) -> ModuleType:
+    found = spec_from_file_location(f"_sparring_{file.stem}", file)
+    assert found is not None
+    assert found.loader is not None
+    module = sys.modules[found.name] = module_from_spec(found)  # where dataclasses look themselves up
+    found.loader.exec_module(module)
+    return module
+
+
+def _named(source: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name and f"{source}.".startswith(f"{error.name}."):  # it is missing itself, and not what it imports
+            raise InputError(f"{what} names no module: check the name {source!r}, or the folder you are in") from error
+        raise
 
 
 def _read_state(path: Path, what: str, trust: bool) -> Mapping[str, Any]:

@@ -13,9 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import InputError, ModelError
+from sparring.blame import mark
+from sparring.errors import InputError, ModelError, SparringError
 from sparring.gradients import Estimator
 from sparring.substitution import named, substituted
+from sparring.values import check_whole
 
 Network = nn.Module | Callable[[Tensor], Any]
 
@@ -58,13 +60,10 @@ class Model(nn.Module):
         super().__init__()
         if not callable(net):
             raise InputError(f"net is a {type(net).__name__}; pass a torch.nn.Module or a callable")
-        low, high = (float(edge) for edge in bounds)
-        if not low < high:
-            raise InputError(f"bounds are ({low}, {high}); give the lowest and the highest valid input value")
+        low, high = _edges(bounds)
         if mode not in ("eval", "as-is"):
             raise InputError(f'mode is {mode!r}; use "eval" or "as-is"')
-        if not isinstance(eot, int) or eot < 1:
-            raise InputError(f"eot is {eot!r}; give the number of draws, at least 1")
+        eot = check_whole("eot", eot)
         if bpda and not isinstance(net, nn.Module):
             raise InputError(f"bpda names submodules, and net is a {type(net).__name__}; pass a torch.nn.Module")
         self.net = net
@@ -179,7 +178,15 @@ class Model(nn.Module):
             inputs = inputs / _channels(self.std, inputs)
         if inputs is x:
             inputs = x.clone()  # a network may work in place on its input; the caller's tensor must not move
-        return logits_of(self.net(inputs), len(x))
+        try:
+            output = self.net(inputs)
+        except (SparringError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            name = getattr(self.net, "__name__", type(self.net).__name__)
+            mark(error, f"the network {name}, given {tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')},")
+            raise
+        return logits_of(output, len(x))
 
 
 def logits_of(output: Any, rows: int) -> Tensor:
@@ -216,6 +223,20 @@ def mean_logits(draws: Sequence[Tensor]) -> Tensor:
     if len(draws) == 1:
         return draws[0]
     return torch.stack([logits.log_softmax(1) for logits in draws]).logsumexp(0) - math.log(len(draws))
+
+
+def _edges(bounds: object) -> tuple[float, float]:
+    """Raises InputError where the bounds are no two increasing numbers; they may be of torch or NumPy."""
+    try:
+        low, high = (float(edge) for edge in bounds if not isinstance(edge, bool))  # type: ignore[attr-defined]
+    except (TypeError, ValueError, RuntimeError):
+        low = high = math.nan
+    if not low < high:
+        raise InputError(
+            f"bounds are {bounds!r}; give the lowest and the highest valid input value, two numbers that hold for all "
+            "features, such as (0, 255)"
+        )
+    return low, high
 
 
 def _printed(value: object) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from sparring.blame import blaming
 from sparring.errors import ModelError, NoGradient
 from sparring.model import Model, mean_logits
 from sparring.nearness import Nearness
@@ -152,7 +153,8 @@ class Oracle:
             gradients: list[Tensor | None] = []
             for left, one in zip(range(len(scores))[::-1], scores, strict=True):
                 out = torch.full_like(one, weight)
-                gradients += torch.autograd.grad(one, at, out, retain_graph=left > 0, allow_unused=True)
+                with blaming("the backward pass of the network"):
+                    gradients += torch.autograd.grad(one, at, out, retain_graph=left > 0, allow_unused=True)
         found = [gradient for gradient in gradients if gradient is not None]
         if len(found) < len(gradients):
             raise NoGradient("the logits do not depend on the input: there is no input gradient to follow")

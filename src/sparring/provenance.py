@@ -35,7 +35,10 @@ VARIES = "(changes with every pass)"
 _WORDS = (type(None), bool, int, str)
 _PRINTED = (complex, range, slice, torch.dtype, torch.device, torch.Size, np.dtype, type(Ellipsis))
 _BUILTIN = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType)
-_INSTALLED = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")})
+_INSTALLED = (
+    *{Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")},
+    Path(__file__).resolve().parent,
+)
 _OF_EVERY_MODULE = frozenset({*vars(nn.Module()), "training", "_compiled_call_impl"})
 
 
@@ -312,4 +315,9 @@ def _installed(module: str | None) -> bool:
     if top in ("sparring", "builtins") or top in sys.stdlib_module_names:
         return True
     file = getattr(sys.modules.get(module or ""), "__file__", None)
-    return file is not None and any(Path(file).resolve().is_relative_to(folder) for folder in _INSTALLED)
+    return file is not None and installed(Path(file))
+
+
+def installed(file: Path) -> bool:
+    """Whether a file of code comes with Python, was installed, or is ours."""
+    return any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)

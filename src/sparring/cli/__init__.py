@@ -8,8 +8,11 @@ import typer
 
 import sparring
 from sparring.cli import attack, audit, demo, doctor, evaluate, flash, listing, merge, train
+from sparring.cli.exits import TRACEBACK
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=HELP)
 app.command()(demo.demo)
 app.command()(attack.attack)
 app.command()(evaluate.evaluate)
@@ -29,14 +32,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def about(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
 ) -> None:
     """What an adversary can do to your PyTorch classifier, measured honestly. Begin with: sparring demo
 
-    Exit codes: 0 pass, 1 a gate failed, 2 wrong usage or input, 3 the result is not reliable, 130 stopped.
+    Exit codes: 0 pass, 1 a gate failed (before 3), 2 wrong usage or input, 3 the result is not reliable, 4 your own
+    network or code raised or left, 70 a fault of sparring, 130 stopped.
+
+    --traceback, with any command, shows where an error came from.
     """
 
 
 def main() -> None:
     """The console script."""
-    app(prog_name="sparring")
+    import sys
+
+    words = sys.argv[1:]
+    app([word for word in words if word != TRACEBACK], prog_name="sparring")

@@ -18,6 +18,7 @@ from sparring.cli.running import command
 from sparring.cli.terminal import Terminal
 from sparring.files import written
 from sparring.report.table import compare, percent
+from sparring.values import SEED, check_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,6 +48,7 @@ def demo(
     """Train five networks on small digits, four of them defended, attack and audit them. Offline, two minutes."""
     import torch
 
+    check_whole("--seed", seed, SEED)
     # A second thread gains little on images this small, and loses much where the cores are shared.
     torch.set_num_threads(1)
     Demo(Path(out), Terminal(quiet=quiet), seed).run()

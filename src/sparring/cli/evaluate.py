@@ -35,6 +35,10 @@ def evaluate(
     require: o.Require = None,
     images: o.Images = False,
     eps: o.Eps = None,
+    individual: Annotated[
+        bool, typer.Option("--individual", help="Also each attack alone on all examples, beside what it left in turn.")
+    ] = False,
+    config: o.Config = None,
     audit: Annotated[bool, typer.Option("--audit", help="Also audit 200 of the examples: sparring audit.")] = False,
     shard: o.Shard = None,
 ) -> int:
@@ -47,5 +51,7 @@ def evaluate(
     chosen(PLANS, plan, "--plan")
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, limit)
     terminal, part = heard(json, quiet), o.part(shard)
-    order = Order(inputs, fresh(out, no_save), resume, seed, batch_size, require, images, terminal, audit, part, eps)
+    order = Order(
+        inputs, fresh(out, no_save), resume, seed, batch_size, require, images, terminal, audit, part, eps, individual
+    )
     return order.carry_out(plan)

@@ -10,6 +10,7 @@ import typer
 
 from sparring.cli.wording import numbers
 from sparring.errors import InputError
+from sparring.values import SEED, check_whole
 
 if TYPE_CHECKING:
     from sparring.data import Examples
@@ -85,6 +86,34 @@ Require = Annotated[
         min=0, max=1, metavar="SHARE", rich_help_panel=_SAY, help="Exit with 1 when robust accuracy is below: 0.4."
     ),
 ]
+
+
+def _configured(ctx: typer.Context, path: str | None) -> str | None:
+    """Take the values of options from a TOML file; what is typed goes before them."""
+    if path is None:
+        return None
+    from sparring.cli.config import options
+
+    known = [one.name for one in ctx.command.params if one.name not in ("config", None)]
+    try:
+        ctx.default_map = {**(ctx.default_map or {}), **options(path, [str(name) for name in known])}
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    return path
+
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        is_eager=True,
+        callback=_configured,
+        rich_help_panel=_RUN,
+        help="Options from a TOML file, batch_size = 64; those typed go before.",
+    ),
+]
 Images = Annotated[
     bool, typer.Option("--images", rich_help_panel=_SAY, help="Also write adversarial images: PNG, npz and a picture.")
 ]
@@ -143,7 +172,7 @@ class Inputs:
         if self.network is None and self.weights is None:
             raise InputError("--model is missing: give package.module:factory, path/file.py:factory or zoo:digits-cnn")
         low, high = numbers("--bounds", self.bounds, 2) or (0, 1)
-        torch.manual_seed(seed)  # a factory may draw its weights
+        torch.manual_seed(check_whole("--seed", seed, SEED))  # a factory may draw its weights
         net = load_network(self.network, self.weights, trust=self.trust)
         made = Model(net, (low, high), numbers("--mean", self.mean), numbers("--std", self.std))
         return placed(made, own_device(self.device))

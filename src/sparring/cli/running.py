@@ -38,6 +38,7 @@ class Order:
     audit: bool = False
     shard: tuple[int, int] | None = None
     eps: str | None = None
+    individual: bool = False
 
     def carry_out(self, plan: str | Sequence[Rung]) -> int:
         """The exit code."""
@@ -67,13 +68,14 @@ class Order:
                     batch_size=self.batch_size,
                     shard=self.shard,
                     eps=self.eps,
+                    individual=self.individual,
                     audit=self.audit,
                     progress=told,
                     command=command(),
                 )
             except KeyboardInterrupt as stop:
                 if self.folder is not None:
-                    stop.add_note(f"go on with: {command(self.folder)}")
+                    stop.go_on = (f"go on with: {command(self.folder)}",)  # type: ignore[attr-defined]
                 raise
         if not leads():
             return PASS  # torchrun stops all processes when one fails: the first says how it went, when all is written
@@ -132,7 +134,8 @@ def heard(json: bool, quiet: bool) -> Terminal:
 
 def command(folder: Path | None = None) -> str:
     """What was typed; with a folder, what to type to go on there."""
-    typed = ["sparring", *(word for word in sys.argv[1:] if folder is None or word != "--no-resume")]
+    left = ("--no-resume", "--traceback") if folder is not None else ()
+    typed = ["sparring", *(word for word in sys.argv[1:] if word not in left)]
     given = any(word == "--out" or word.startswith("--out=") for word in typed)
     return shlex.join(typed if folder is None or given else [*typed, "--out", str(folder)])
 

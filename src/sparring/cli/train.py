@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparring.cli import kept
 from sparring.cli import options as o
 from sparring.cli.exits import PASS, guarded
 from sparring.cli.meter import Meter, alarms, outcome
@@ -20,12 +21,10 @@ from sparring.cli.terminal import Terminal
 from sparring.cli.wording import numbers
 from sparring.cli.wording import settings as table
 from sparring.errors import InputError
-from sparring.files import written
+from sparring.values import SEED, check_whole
 
 if TYPE_CHECKING:
     from sparring.training import Recipe, Trained
-
-KEPT = "recipe.toml"
 
 
 @guarded
@@ -67,13 +66,17 @@ def train(
     """
     from sparring.training import Recipe
 
+    if seed is not None:
+        check_whole("--seed", seed, SEED)
     folder = _folder(out)
-    kept = folder / KEPT
-    if out and recipe is None and model is None and not kept.exists():
+    there = (folder / kept.NAME).exists()
+    if out and recipe is None and model is None and not there:
         raise InputError(f"{out} keeps no run to go on with: check the spelling, or give --recipe or --model")
-    if recipe is None and model is None and not kept.exists():
+    if recipe is None and model is None and not there:
         raise InputError("nothing says what to train: give --recipe (sparring list recipes), or --model and --defense")
-    base = Recipe.read(recipe) if recipe else Recipe.read(kept) if kept.exists() else Recipe()
+    base = Recipe.read(recipe) if recipe else kept.read(folder) if there else Recipe()
+    if there and recipe is None and model is None and not trust:
+        kept.check_code(folder, base)
     given = {
         "model": model, "weights": weights, "data": data, "limit": limit, "threat": threat, "epochs": epochs,
         "batch_size": batch_size, "seed": seed,
@@ -88,8 +91,8 @@ def train(
     if changes or shown:
         changes["about"] = ""  # what it says was found with other settings
     changes["preprocessing"] = {**base.preprocessing.model_dump(exclude_none=True), **shown}
-    job = Job(base.changed(**changes), folder, resume, device, trust, model is not None, heard(json, quiet))
-    return job.carry_out()
+    own = model is not None or (recipe is None and there)  # named by the user, or known from when the training began
+    return Job(base.changed(**changes), folder, resume, device, trust, own, heard(json, quiet)).carry_out()
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Job:
     resume: bool
     device: str
     trust: bool
-    typed: bool  # the model was named on the command line, not in a file
+    own: bool  # the model's code is the user's, who named it, and not only a file
     terminal: Terminal
 
     def carry_out(self) -> int:
@@ -109,7 +112,7 @@ class Job:
         from sparring.defenses.defense import nested
         from sparring.training import train
 
-        arguments = self.recipe.arguments(o.own_device(self.device), trust=self.trust, code=self.typed)
+        arguments = self.recipe.arguments(o.own_device(self.device), trust=self.trust, code=self.own)
         lessons = sum(part.lesson() is not None for part in nested(arguments["defense"]))
         with self.terminal.progress("training", 1.0) as update, alarms(self.terminal) as told:
             meter = Meter(update, self.recipe.epochs, lessons)
@@ -122,7 +125,7 @@ class Job:
             try:
                 trained = train(**arguments, out=self.folder, resume=self.resume, progress=learned)
             except KeyboardInterrupt as stop:
-                stop.add_note(f"go on with: {command(self.folder)}")
+                stop.go_on = (f"go on with: {kept.again(self.folder, self.device)}",)  # type: ignore[attr-defined]
                 raise
             if meter.share < 1:  # patience ran out, or there was nothing left to do
                 update(1.0, meter.note)
@@ -135,13 +138,7 @@ class Job:
         return PASS
 
     def _keep(self) -> None:
-        again = ["sparring", "train", "--out", str(self.folder)]
-        if not str(self.recipe.model).startswith("zoo:"):
-            again += ["--model", str(self.recipe.model)]  # code does not run because a file says so
-        if self.device != "cpu":
-            again += ["--device", self.device]
-        header = f"# Trained with: {command()}\n# Go on with: {shlex.join(again)}\n"
-        written(self.folder / KEPT, (header + self.recipe.toml()).encode())
+        kept.keep(self.folder, self.recipe, command(), self.device)
 
     def _tell(self, trained: Trained) -> None:
         terminal, recipe = self.terminal, self.recipe

@@ -31,6 +31,7 @@ from sparring.evaluation.rung import Rung
 from sparring.evaluation.settings import Settings
 from sparring.evaluation.shards import Found, check_shard, in_folder, in_memory
 from sparring.evaluation.trace import searched, trace
+from sparring.interruption import interrupted
 from sparring.model import Model, Network
 from sparring.problem import Problem, Threat, check_labels, check_threat, pose
 from sparring.processes import Processes, joined
@@ -164,10 +165,7 @@ def evaluate(
                 else:
                     found = in_folder(run, wanted, processes, climbed, watch.block)
             except KeyboardInterrupt as stop:
-                kept = f"{watch.done} of {total} examples are finished"
-                stop.add_note(
-                    f"{kept} in {out}; call again with resume=True to go on" if out else f"{kept}, none saved"
-                )
+                interrupted(stop, f"{watch.done} of {total} examples", folder)
                 raise
             examined = None
             if audit:

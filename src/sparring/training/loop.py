@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sparring.blame import blamed, mark
 from sparring.data import Examples, load
 from sparring.defenses.context import number, viewed
 from sparring.defenses.defense import Defense, grounded, nested, prepared, teachers
 from sparring.defenses.standard import Standard
 from sparring.draws import isolated
 from sparring.errors import InputError, ResumeError, SparringError
+from sparring.interruption import interrupted
 from sparring.model import Model
 from sparring.problem import Threat, check_classes, check_inputs, check_threat
 from sparring.processes import Processes, joined
@@ -186,17 +188,28 @@ def _train(
                 )
             if processes.leads:
                 folder.tell(run.history, run.kept)  # they may have been removed
-        while run.done < settings.epochs and not run.tired():
-            for record in run.epoch(run.done + 1):
-                if record["batch"] == record["batches"]:
-                    record = {**record, **run.finish(record)}
-                    if folder:
-                        if processes.leads:
-                            folder.save(run.state(), run.kept)
-                        processes.meet()  # who goes on to resume from the folder must find it there
-                if progress:
-                    progress({**record, "epochs": settings.epochs})
+        try:
+            _learn(run, folder, progress)
+        except KeyboardInterrupt as stop:
+            whose = " of the teacher" if teaching else ""
+            interrupted(stop, f"{run.done} of {settings.epochs} epochs{whose}", out)
+            raise
     return Trained(run.trained(), run.history, run.best_epoch, alarms + run.alarms)
+
+
+def _learn(run: Run, folder: Folder | None, progress: Callable[[Record], None] | None) -> None:
+    """Every epoch that is not done yet, saved as soon as it is."""
+    epochs, processes = run.settings.epochs, run.processes
+    while run.done < epochs and not run.tired():
+        for record in run.epoch(run.done + 1):
+            if record["batch"] == record["batches"]:
+                record = {**record, **run.finish(record)}
+                if folder:
+                    if processes.leads:
+                        folder.save(run.state(), run.kept)
+                    processes.meet()  # who goes on to resume from the folder must find it there
+            if progress:
+                progress({**record, "epochs": epochs})
 
 
 def check(
@@ -254,7 +267,9 @@ def _look(name: str, model: Model, first: Tensor) -> int:
     except SparringError:
         raise
     except Exception as error:
-        raise InputError(f"{name} fails on data of shape {tuple(first.shape[1:])}: {error}") from error
+        found = InputError(f"{name} fails on data of shape {tuple(first.shape[1:])}: {error}")
+        mark(found, blamed(error) or name)
+        raise found from error
 
 
 def _check_radius(threat: Threat, first: Tensor, bounds: tuple[float, float]) -> None:

@@ -87,6 +87,7 @@ class Recipe(_Table):
     effort: Any = None
     augment: list[Any] = Field(default_factory=list)
     preprocessing: Preprocessing = Preprocessing()
+    kept: dict[str, Any] | None = Field(default=None, exclude=True)  # what the folder of a training says beside it
 
     @classmethod
     def read(cls, source: str | Path) -> Recipe:
