@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 JOBS   ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench claims clean
 
 demo: $(READY)
 	$(BIN)/sparring demo
@@ -29,6 +29,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[video,dev]'
 	touch $(READY)
+
+# Makes the figures of the pages again, those that fit into twenty minutes, and says what differs.
+claims: $(READY)
+	$(BIN)/python -m benchmarks.claims
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.figures import table_of
 from benchmarks.labelled import Entry
 from benchmarks.labelled.labels import COLLAPSE, GAP
 from benchmarks.labelled.store import LABELS, rows
@@ -13,6 +14,7 @@ from benchmarks.measure import table
 
 Rows = Mapping[tuple[str, int], dict[str, Any]]
 VERDICTS = ("reliable", "suspect", "unreliable")
+SILENT = ("silent", "flagged")
 TUNING, REPORTING = (0, 1), (2, 3)
 CLOSE = 0.03  # a gap that close to the border of the label might fall on the other side with other random numbers
 
@@ -35,6 +37,11 @@ def report(entries: Mapping[str, Entry], audits: Rows, warnings: Rows, seeds: Se
             _wrong(asked, labels, audits)
             _findings(asked, labels, audits)
             _cost(asked, audits)
+        if seeds != [*TUNING, *REPORTING]:
+            continue
+        if asked and heard:
+            _give(f"audit-{title}", asked, labels, lambda pair: str(audits[pair]["verdict"]), VERDICTS)
+            _give(f"audit-warnings-{title}", heard, labels, lambda pair: _warned(warnings[pair]), SILENT)
 
 
 def _close(entry: Entry, label: Mapping[str, Any]) -> bool:
@@ -48,12 +55,9 @@ def _warned(row: Mapping[str, Any]) -> str:
 def _confusion(
     title: str, pairs: Sequence[tuple[str, int]], labels: Rows, said: Callable[[tuple[str, int]], str]
 ) -> None:
-    words = ("silent", "flagged") if "AutoAttack" in title else VERDICTS
-    lines, shares = [], {}
-    for label in ("masked", "honest"):
-        of = [said(pair) for pair in pairs if labels[pair]["label"] == label]
-        lines.append((label, len(of), *(of.count(word) for word in words)))
-        shares[label] = sum(word != words[0] for word in of) / len(of) if of else 0.0
+    words = SILENT if "AutoAttack" in title else VERDICTS
+    lines = _counted(pairs, labels, said, words)
+    shares = {label: 1 - silent / models if models else 0.0 for label, models, silent, *_ in lines}
     table(
         f"{title}: recall {100 * shares['masked']:.1f} %, false flags {100 * shares['honest']:.1f} %",
         ("measured label", "models", *words),
@@ -67,6 +71,29 @@ def _confusion(
             and (said((name, seed)) == word if word else said((name, seed)) != words[0])
         ]
         print(f"{label} and {'believed' if label == 'masked' else 'flagged'}: {'; '.join(wrong) or 'none'}")
+
+
+def _counted(
+    pairs: Sequence[tuple[str, int]], labels: Rows, said: Callable[[tuple[str, int]], str], words: Sequence[str]
+) -> list[tuple[str, int, *tuple[int, ...]]]:
+    """Of the masked and of the honest models: how many there are, and of how many each word was said."""
+    lines = []
+    for label in ("masked", "honest"):
+        of = [said(pair) for pair in pairs if labels[pair]["label"] == label]
+        lines.append((label, len(of), *(of.count(word) for word in words)))
+    return lines
+
+
+def _give(
+    name: str,
+    pairs: Sequence[tuple[str, int]],
+    labels: Rows,
+    said: Callable[[tuple[str, int]], str],
+    words: Sequence[str],
+) -> None:
+    """The table of a page."""
+    lines = _counted(pairs, labels, said, words)
+    table_of(name, ("", "models", *words), lines, ("text", *("accuracy",) * (1 + len(words))))
 
 
 def _rules(pairs: Sequence[tuple[str, int]], labels: Rows, warnings: Rows) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import sparring as sp
+from benchmarks.figures import sentence_of
 from benchmarks.fixtures import Absent, find
 from benchmarks.measure import settings, table
 from sparring.data import load
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     header = ("recipe", "clean", "worst case", "95 % interval", "minutes learning", "≥ 20 %")
     table(f"CIFAR-10, {chosen.images} test images, L∞ 8/255 ({spent})", header, [row])
     print(result)
+    if (chosen.recipe, chosen.images) == ("cifar10-cpu", 1000):
+        words = f"{row[1]} clean, worst case {row[2]} ({row[3]}) on 1,000 test images".replace("%", " %")
+        sentence_of("cifar10", words, "accuracy")
+        sentence_of("cifar10-time", f"{learning / 60:.0f} minutes", "time")
 
 
 def told(record: dict[str, float]) -> None:

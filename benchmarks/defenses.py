@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 import sparring as sp
+from benchmarks.figures import table_of
 from benchmarks.measure import settings, table
 from sparring import defenses as d
 from sparring.data import load
@@ -134,11 +135,14 @@ def report(done: list[dict[str, Any]], seeds: Sequence[int]) -> None:
         note = f"{sum(helps)} of {len(found)}" if name != "Standard" else ""
         rows.append((name, *cells, f"{seconds:.0f}", f"{seconds / epoch:.0f}", note, alarms or ""))
     header = ("defense", "clean", *THREATS, "seconds", "natural epochs", "helps at L∞ 0.1", "alarms")
+    accuracies = ("accuracy",) * (1 + len(THREATS))
     title = (
         f"Digits: accuracy in %, mean of {len(seeds)} seeds (least–most); worst case under plan {PLAN!r}. "
         "'Helps': at least 5 points over Standard of the same seed, 95 % intervals disjoint"
     )
     table(title, header, rows)
+    if len(seeds) == 3 and len(rows) == len(CASES):
+        table_of("defenses", header, rows, ("text", *accuracies, "time", "time", "text", "text"))
 
 
 def spread(shares: Sequence[float]) -> str:

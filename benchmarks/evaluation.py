@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import sparring as sp
 from benchmarks import peers
 from benchmarks.autoattack import Case, Counting
+from benchmarks.figures import Kind, sentence_of, table_of
 from benchmarks.fixtures import (
     Absent,
     cifar,
@@ -45,6 +46,7 @@ from sparring.zoo import SmallCNN
 
 PEER = "AutoAttack"
 COLUMNS = (PEER, "autoattack", "cr", "a3", "standard")
+COMPARED = (PEER, "cr", "a3", "standard")
 SHARE = 1 / 40
 
 
@@ -97,6 +99,23 @@ CASES = {
     "digits TRADES": Case(robust, digits, "Linf", 0.2),
     "digits TRADES L2": Case(robust, digits, "L2", 0.75),
     "mnist": Case(mnist_trades, mnist, "Linf", 0.3),
+}
+
+# As the page names them.
+TITLES = {
+    "base 8": "base, L∞ 8/255",
+    "wide 8": "wide, L∞ 8/255",
+    "deep 8": "deep, L∞ 8/255",
+    "base 2": "base, L∞ 2/255",
+    "wide 2": "wide, L∞ 2/255",
+    "deep 2": "deep, L∞ 2/255",
+    "wide L2 0.25": "wide, L2 0.25",
+    "wide L2 0.5": "wide, L2 0.5",
+    "digits": "natural, L∞ 0.1",
+    "digits L2": "natural, L2 0.5",
+    "digits TRADES": "TRADES, L∞ 0.2",
+    "fgsm": "trained with FGSM, L∞ 0.25",
+    "digits TRADES L2": "TRADES, L2 0.75",
 }
 
 
@@ -259,10 +278,48 @@ def summary(found: Sequence[dict[str, Any]]) -> None:
     if not lines:
         return
     table("Robust accuracy", ("case", *COLUMNS, "fewer passes"), lines)
+    give(found)
     if spent["standard"]:
         print(f"standard is above: {'; '.join(above) or 'nothing'}: {'NOT MET' if above else 'met'}")
         share = spent["standard"] / spent[PEER]
         print(f"passes over all cases: 1/{1 / share:.1f} of AutoAttack's: {'met' if share <= SHARE else 'NOT MET'}")
+
+
+def give(found: Sequence[dict[str, Any]]) -> None:
+    """The tables of the page: networks with given weights, and those that are trained here, apart."""
+    for trained in (False, True):
+        cases = [name for name in TITLES if (CASES[name].net in (natural, robust, single)) is trained]
+        rows = {name: {row["column"]: row for row in found if row["case"] == name} for name in cases}
+        if all("standard" in columns for columns in rows.values()):
+            kinds: list[Kind] = ["text", "accuracy", "time", "time"] if trained else ["text", "count", "count", "count"]
+            lines = [(TITLES[name], *_own(columns["standard"])) for name, columns in rows.items()]
+            header = ("network and threat", "robust", "forwards an image", "backwards an image")
+            table_of(f"standard-{'digits' if trained else 'cifar'}", header, lines, kinds)
+        if all(set(COMPARED) <= set(columns) for columns in rows.values()):
+            kinds = ["text", *["accuracy"] * len(COMPARED), *["time"] * 4]
+            passes = (f"{PEER}'s passes an image", "`standard`'s", "share", "of its time")
+            header = ("network and threat", *COMPARED, *passes)
+            lines = [(TITLES[name], *_beside(columns)) for name, columns in rows.items()]
+            table_of(f"evaluation-{'digits' if trained else 'cifar'}", header, lines, kinds)
+    mnist = [row for row in found if row["case"] == "mnist" and row["column"] == "standard" and row["images"] == 10_000]
+    for row in mnist:
+        words = f"{_percent(row)} % robust with {row['forwards'][0]:,} forwards and {row['backwards'][0]:,} backwards"
+        sentence_of("evaluation-mnist", words, "count")
+
+
+def _percent(row: dict[str, Any]) -> str:
+    return f"{100 * _share(row):.2f}"
+
+
+def _own(row: dict[str, Any]) -> tuple[str, ...]:
+    return _percent(row), *(f"{row[what][0] / row['images']:,.1f}" for what in ("forwards", "backwards"))
+
+
+def _beside(columns: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    peer, own = columns[PEER], columns["standard"]
+    each = [f"{_passes(row) / row['images']:,.0f}" for row in (peer, own)]
+    shares = (f"{100 * part:.1f} %" for part in (_passes(own) / _passes(peer), own["seconds"][0] / peer["seconds"][0]))
+    return *(_percent(columns[column]) for column in COMPARED), *each, *shares
 
 
 def _fewer(rows: dict[str, dict[str, Any]]) -> str:

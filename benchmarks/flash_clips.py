@@ -12,7 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import sparring as sp
+from benchmarks.figures import sentence_of, table_of
 from benchmarks.fixtures import Absent, find
+from benchmarks.measure import table
 from sparring.flash.records import Analysis
 
 
@@ -58,13 +60,22 @@ def main() -> None:
                 print(
                     f"WRONG {path.parent.name}/{path.stem} {standard}: {said}, labelled {passes}, margin {margin:+.3f}"
                 )
-    print(f"{'standard':16s} {'hazards found':>16s} {'harmless passed':>16s}")
+    rows = []
     for standard in dict.fromkeys(standard for standard, _ in right):
         found, passed = (f"{sum(part)} of {len(part)}" for part in (right[standard, False], right[standard, True]))
-        print(f"{standard:16s} {found:>16s} {passed:>16s}")
+        rows.append((f"`{standard}`", found, passed))
+    header = ("standard", "hazards found", "harmless passed")
+    table(f"{len(clips)} labelled clips", header, rows)
     wrong = sum(not one for part in right.values() for one in part)
     print(f"{len(clips)} clips, {frames} frames, {time.perf_counter() - begun:.0f} s: {wrong} wrong", end="")
     print(" NOT MET" if wrong else "")
+    if step == 1:
+        table_of("flash-clips", header, rows, ("text", "count", "count"))
+        hazards = [one for (_, passes), part in right.items() if not passes for one in part]
+        harmless = [one for (_, passes), part in right.items() if passes for one in part]
+        told = f"{sum(hazards)} of {len(hazards)} hazards found, "
+        told += f"{len(harmless) - sum(harmless)} of {len(harmless)} harmless reported"
+        sentence_of("flash-clips-all", told, "count")
 
 
 if __name__ == "__main__":

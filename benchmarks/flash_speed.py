@@ -23,12 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sparring as sp
+from benchmarks.figures import table_of
 from sparring.flash.analysis.clip import SLACK
 from sparring.flash.profiles import STANDARDS
 from sparring.flash.reading import opened
 
 ONE, ALL = "wcag2.2", tuple(STANDARDS)
 RATE, WIDTH, HEIGHT = 30, 1920, 1080
+# What the page calls them.
+DRAWN = {
+    "noisy": "noisy: a natural texture that drifts under film noise",
+    "clean": "clean: flat areas",
+    "waves": "waves: nearly a regular pattern, under film noise",
+}
 
 
 def noisy(frames: int) -> Iterator[NDArray[np.uint8]]:
@@ -98,8 +105,8 @@ def timed(job: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def whole(path: Path, frames: int, rounds: int) -> None:
-    """Decoding and analysing, over decoding alone."""
+def whole(path: Path, frames: int, rounds: int) -> list[str]:
+    """Decoding and analysing, over decoding alone: processor milliseconds a frame, as the page shows them."""
     jobs: dict[str, Callable[[], object]] = {
         "decode alone": lambda: decoded(path),
         "one standard": lambda: sp.flash.analyse(path, ONE),
@@ -110,6 +117,7 @@ def whole(path: Path, frames: int, rounds: int) -> None:
         for name, job in jobs.items():
             took[name].append(timed(job))
     limit = took["decode alone"]
+    shown = []
     for name, times in took.items():
         wall, processor = (statistics.median(part) for part in zip(*times, strict=True))
         ratios = [
@@ -122,15 +130,20 @@ def whole(path: Path, frames: int, rounds: int) -> None:
             f"processor {1000 * processor / frames:6.2f} ms; over decoding: wall {ratios[0]:.2f}, "
             f"processor {ratios[1]:.2f} [least over least {least:.2f}]"
         )
+        shown.append(f"{1000 * processor / frames:.1f}" + f" ({ratios[1]:.2f} ×)" * (name != "decode alone"))
+    return shown
 
 
-def alone(path: Path, frames: int) -> None:
+def alone(path: Path, frames: int) -> str:
     """The analysis of pictures that are decoded already, in milliseconds of the processor a frame."""
+    shown = []
     for name, standard in (("one standard", ONE), ("six standards", ALL)):
         slacks = (1 - SLACK, 1 + SLACK)
         analyser = sp.flash.Analyser(standard, slacks=slacks)
         spent = [timed(partial(analyser.push, picture))[1] for picture in islice(opened(path).pictures(), frames)]
         print(f"  {name:14s} {1000 * statistics.mean(spent):.2f} ms a frame for the analysis alone")
+        shown.append(f"{1000 * statistics.mean(spent):.1f}")
+    return " / ".join(shown)
 
 
 def resident() -> float:
@@ -161,6 +174,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=30)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
+    rows: list[tuple[str, ...]] = []
     with TemporaryDirectory() as folder:
         clips = {
             kind.__name__: written(Path(folder) / f"{kind.__name__}.mp4", kind(options.frames))
@@ -171,10 +185,12 @@ def main() -> None:
             for name, path in clips.items():
                 rate = path.stat().st_size * 8 / options.frames * RATE / 1e6
                 print(f"{name} clip, {rate:.1f} Mb/s, {len(use)} core{'s' * (len(use) > 1)}")
-                whole(path, options.frames, options.rounds)
+                shown = whole(path, options.frames, options.rounds)
                 if len(use) == 1:
-                    alone(path, options.frames)
+                    rows.append((DRAWN[name], *shown, alone(path, options.frames)))
         os.sched_setaffinity(0, cores)
+    header = ("clip", "decoding", "with one standard", "with six", "analysis alone, one / six")
+    table_of("flash-speed", header, rows, ("text", *("time",) * 4))
     if options.minutes:
         stream(options.minutes)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
+from benchmarks.figures import sentence_of
 from benchmarks.fixtures import Absent, cifar, cifar_oval_base, mnist, mnist_lenet, mnist_trades
 from benchmarks.measure import seconds, settings, spent, table
 
@@ -63,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _all(examples: int, sizes: Sequence[int]) -> None:
     whole: dict[str, list[int]] = {}
+    networks = 0
     for case in CASES:
         try:
             net, (x, y) = case.make(), case.data(examples)
         except Absent as why:
             print(f"skipped: {why}")
             continue
+        networks += 1
         _case(case, net, x, y, sizes, whole)
         if case.name == "mnist_lenet":
             few = replace(case, name="mnist_lenet, row by row (batch-invariant)")
@@ -77,6 +80,12 @@ def _all(examples: int, sizes: Sequence[int]) -> None:
         share = 100 * differing / examples
         verdict = "met" if share <= ALLOWED else "NOT MET"
         print(f"{name}: success ever differs on {differing} of {examples} examples, {share:.2f} %: {verdict}")
+    if networks == len(CASES):
+        differing, compared = (sum(counts[at] for counts in whole.values()) for at in (0, 1))
+        batches = ", ".join(map(str, sizes))
+        words = f"{differing} of {compared} outcomes differ at batch {batches}"
+        words += f": {networks} networks, {len(_attacks(CASES[0]))} attacks"
+        sentence_of("independence", words, "accuracy")
 
 
 def _attacks(case: Case) -> list[tuple[sp.attacks.Attack, sp.Linf | sp.L2]]:

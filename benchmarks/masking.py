@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
+from benchmarks.figures import sentence_of, table_of
 from benchmarks.fixtures import Absent, mnist, mnist_lenet, mnist_trades
 from benchmarks.measure import settings, table
 from sparring import defenses as d
@@ -35,6 +36,7 @@ from sparring.training import OneCycle
 from sparring.zoo import SmallCNN
 
 DRAWS = 8
+IMAGES = 200
 NAIVE = sp.PGD()
 QUICK = tuple(rung.attack for rung in PLANS["quick"]("linf"))
 EVERY_CLASS = sp.PGD(objective="margin", n_targets=9)
@@ -74,7 +76,7 @@ def on_mnist() -> dict[str, Callable[[nn.Module], nn.Module]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument(
         "--only", nargs="+", choices=["digits", "lenet", "trades"], default=["digits", "lenet", "trades"]
     )
@@ -143,12 +145,28 @@ def measure(
             for eps in radii
         ]
         cells = [f"{percent(row['naive'])} → {percent(row['adaptive'])}" for row in found]
-        rows.append((name, percent(found[0]["clean"]), *cells))
-    table(
-        f"{data}: robust accuracy in %, naive → adaptive, {len(examples[0])} images",
-        ("defense", "clean", *(f"L∞ {eps:g}" for eps in radii)),
-        rows,
-    )
+        rows.append((name if name == "undefended" else f"`{name}`", percent(found[0]["clean"]), *cells))
+    header = ("defense", "clean", *(f"L∞ {eps:g}" for eps in radii))
+    table(f"{data}: robust accuracy in %, naive → adaptive, {len(examples[0])} images", header, rows)
+    if len(examples[0]) == (IMAGES if data == "digits" else IMAGES // 4):
+        table_of(f"masking-{data}", header, rows, ("text", *("accuracy",) * (1 + len(radii))))
+        if data == "digits":
+            sentence_of("masking", summary(book), "accuracy")
+
+
+def summary(book: Book, eps: float = 0.1) -> str:
+    """What README shows: some transforms at one radius."""
+    words = {
+        "Quantize(bits=3)": "3-bit rounding",
+        "JPEG(quality=75)": "JPEG",
+        "GradientNoise(sigma=30.0)": "gradient noise",
+        "Distillation(100)": "distillation",
+        "Temperature(temperature=0.01)": "logits × 100",
+        "undefended": "undefended",
+    }
+    found = {row["name"]: row for row in book.rows if (row["data"], row["eps"]) == ("digits", eps)}
+    left = ((word, found[name]["naive"], found[name]["adaptive"]) for name, word in words.items())
+    return ", ".join(f"{word} {percent(naive)} → {percent(adaptive)}" for word, naive, adaptive in left)
 
 
 def one(net: nn.Module, examples: tuple[Tensor, Tensor], eps: float, ladder: Sequence[Attack]) -> dict[str, Any]:

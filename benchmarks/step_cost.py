@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import sparring as sp
 from benchmarks import peers
+from benchmarks.figures import sentence_of
 from benchmarks.fixtures import Absent, correct, mnist, mnist_lenet, mnist_trades, resnet18
 from benchmarks.measure import Ratio, bare, interleaved, ratio, settings, table
 
@@ -136,6 +137,11 @@ def _run(make: Callable[[], Case], threads: int, repeats: int) -> None:
         print(f"note: {fallen} examples fell at eps 1e-7, so that row saves a little")
     _judge(wall, "wall clock")
     _judge(cpu, "processor time")
+    rivals = [peer for peer in peers.PACKAGES if peer in cpu]
+    if threads == 1 and len(x) == 100 and len(rivals) == len(peers.PACKAGES):
+        others = ", ".join(f"{peer} {cpu[peer].median:.2f}" for peer in rivals)
+        words = f"PGD-{steps}, batch of {len(x)}: {cpu[OWN].median:.2f} × in processor time; {others}"
+        sentence_of("step-cost", words, "time")
 
 
 def _timed(
@@ -184,6 +190,7 @@ def _retirement(threads: int, repeats: int) -> None:
     saved, less = (each["no retirement"].median / each["early retirement"].median for each in (wall, cpu))
     mean = float(out.backwards.float().mean())
     print(f"factor saved: {saved:.2f}, of processor time {less:.2f}")
+    sentence_of("early-exit", f"PGD-40 on a natural model {less:.1f} × faster than without", "time")
     print(f"{int(out.success.sum())} of {len(x)} fell, after {mean:.1f} gradients on average")
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sparring as sp
+from benchmarks.figures import sentence_of
 from benchmarks.fixtures import Absent
 from benchmarks.measure import Times, ratio, rounds, settings, table
 from sparring.defenses import AWP, TRADES, AdversarialTraining, Standard
@@ -72,6 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append((name, f"{min(spent.cpu):.2f}", told, f"{told.least:.2f}", bound, verdict))
     header = ("one batch", "processor s", "× natural (quartiles)", "least / least", "limit", "verdict")
     table("Cost of one training step, in natural ones, by processor time", header, rows)
+    if any(name.startswith("ART") for name in times):
+        cost = {name: f"{ratio(spent.cpu, times[NATURAL].cpu).median:.1f}" for name, spent in times.items()}
+        cost.pop("plain: natural")
+        own = [cost[name] for name in LIMITS]
+        torch_alone, art_takes = (
+            [one for name, one in cost.items() if name.startswith(who)] for who in ("plain", "ART")
+        )
+        words = f"PGD-10 {own[0]}, TRADES-10 {own[1]}, with AWP {own[2]}"
+        words += f"; the same in plain PyTorch {', '.join(torch_alone)}; ART {', '.join(art_takes)}"
+        sentence_of("training-cost", words, "time")
 
 
 def measured(calls: dict[str, Callable[[], float]], repeats: int) -> dict[str, Times]:

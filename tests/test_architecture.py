@@ -15,8 +15,8 @@ PACKAGE = ROOT / "src" / "sparring"
 
 # From the ground up; a part imports its own layer and those before it.
 CORE = (
-    ("errors", "rows", "draws", "registry", "randomness", "values"),
-    ("substitution", "gradients"),
+    ("errors", "rows", "draws", "registry", "randomness", "values", "provenance"),
+    ("substitution", "gradients", "blame"),
     ("problem", "model"),
     ("threats", "objectives", "rules", "nearness"),
     ("oracle",),

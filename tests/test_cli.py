@@ -177,7 +177,6 @@ def test_a_finished_run_is_kept(type_: Type, known: float) -> None:
         ("evaluate --threat linf:0.1", "--model is missing"),
         ("evaluate --model zoo:digits-cn --threat linf:0.1", "zoo:{digits-cnn"),
         ("evaluate --model absent.py:Net --threat linf:0.1", "absent.py"),
-        ("evaluate --model net.py:broken --threat linf:0.1", "no such luck"),
         ("evaluate --model net.py:Net --weights absent.pt --threat linf:0.1", "absent.pt"),
         ("evaluate --model net.py:Net --data absent.npz --threat linf:0.1", "absent.npz"),
         (f"evaluate {LINEAR} --bounds 0;1", "2 numbers"),

@@ -129,7 +129,7 @@ def _import(source: str, name: str, what: str) -> object:
             module = _module(file) if file.suffix == ".py" else _named(source, what)
         if not hasattr(module, name):
             known = [word for word in vars(module) if not word.startswith("_")]
-            raise InputError(f"{what}: there is no {name!r} in {source}.{closest(name, known)}")
+            raise InputError(f"{what} names nothing: there is no {name!r} in {source}.{closest(name, known)}")
         return getattr(module, name)
     finally:
         with suppress(ValueError):
@@ -146,6 +146,8 @@ def _module(file: Path) -> ModuleType:
 
 
 def _named(source: str, what: str) -> ModuleType:
+    if source.startswith("."):
+        raise InputError(f"{what} names no module: check the name {source!r}, which is relative to nothing")
     try:
         return importlib.import_module(source)
     except ModuleNotFoundError as error:

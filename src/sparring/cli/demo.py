@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sparring.data import Examples
     from sparring.evaluation import Progress, Result
+    from sparring.report.fitting import Fitting
 
 EPSILON = 0.2
 HEADINGS = {
@@ -190,38 +191,62 @@ class Demo:
         with torch.no_grad():
             right = torch.stack([net(examples.x).argmax(1) == examples.y for net in nets.values()]).all(0)
         x, y = (column[right][: self.rows] for column in (examples.x, examples.y))
-        # The margin, since cross-entropy has no gradient where a distilled network is sure.
-        attack = sp.PGD(objective="margin")
+        attack = push()
         pushed = [attack(net, x, y, sp.Linf(EPSILON), seed=self.seed, seek="strongest").x for net in nets.values()]
         read = [readings(net, moved, y) for net, moved in zip(nets.values(), pushed, strict=True)]
         rows = [
             Row(clean.numpy(), [moved[row].numpy() for moved in pushed], [said[row] for said in read])
             for row, clean in enumerate(x)
         ]
-        words = (
-            f"The first digits that all of them read right, under PGD-40; no pixel moves by more than {EPSILON}.\n"
-            "Below each image: what the network reads, and how sure it is."
-        )
+        words = f"{caption()}\nBelow each image: what the network reads, and how sure it is."
         return lineup(list(HEADINGS.values()), rows, "What an adversary does to networks that read digits", words)
 
     def _tell(self, found: Mapping[str, Any]) -> None:
-        say, nearest, audits = self.terminal.say, found["carlini_wagner"].values(), found["audits"].values()
-        fell = ["C&W: fell", *(f"{n['fell']} of {n['attacked']}" for n in nearest)]
-        far = ["C&W: mean L2", *("–" if n["fell"] == 0 else f"{n['mean_distance']:.2f}" for n in nearest)]
-        plain = ["audit: PGD-20", *(percent(a["naive"] * a["correct"] / a["examples"]) for a in audits)]
-        true = ["audit: all tried", *(percent(a["adaptive"] * a["correct"] / a["examples"]) for a in audits)]
-        believe = {"reliable": "yes", "suspect": "suspect", "unreliable": "no"}
-        verdict = ["believe PGD-20?", *(believe[a["verdict"]] for a in audits)]
-        columns = {HEADINGS[name]: records for name, records in found["models"].items()}
         self.terminal.show("")
-        self.terminal.show(compare(columns, [fell, far, plain, true, verdict]))
-        natural, robust = (percent(found["models"][name]["robust_accuracy"]) for name in (NATURAL, ROBUST))
-        say(f"Read as: against L∞ ≤ {EPSILON} the natural network gets AT MOST {natural} right, TRADES' {robust}.")
-        ce = next(row["robust_accuracy"] for row in found["models"]["distilled"]["table"] if "PGD" in row["name"])
-        worst = percent(found["models"]["distilled"]["robust_accuracy"])
-        say(f"Distillation hides its gradients: {percent(ce)} after cross-entropy PGD, {worst} in the worst case.")
-        masked = found["audits"]["distilled"]
-        say(f"The audit calls that {masked['verdict']}" + "".join(f"; {one}" for one in masked["reasons"][:1]) + ".")
-        say(f"{self.out}/: demo.png, results.json and the weights, *.safetensors ({found['seconds']} s)")
+        self.terminal.show(table(found))
+        for line in reading(found):
+            self.terminal.say(line)
+        self.terminal.say(f"{self.out}/: demo.png, results.json and the weights, *.safetensors ({found['seconds']} s)")
         weights = self.out / f"{ROBUST}.safetensors"
-        say(f"Next: sparring evaluate --model zoo:digits-cnn --weights {weights} --threat l2:1 --images")
+        self.terminal.say(f"Next: sparring evaluate --model zoo:digits-cnn --weights {weights} --threat l2:1 --images")
+
+
+def push() -> Any:
+    """The attack of the picture, on the margin: cross-entropy has no gradient where a distilled network is sure."""
+    return sp.PGD(objective="margin")
+
+
+def caption() -> str:
+    """What the picture shows."""
+    attack = push()
+    return (
+        f"The first digits that all of them read right, under PGD-{attack.steps} on the {attack.objective}; "
+        f"no pixel moves by more than {EPSILON}."
+    )
+
+
+def table(found: Mapping[str, Any]) -> Fitting:
+    """What results.json holds, a column a network."""
+    nearest, audits = found["carlini_wagner"].values(), found["audits"].values()
+    fell = ["C&W: fell", *(f"{n['fell']} of {n['attacked']}" for n in nearest)]
+    far = ["C&W: mean L2", *("–" if n["fell"] == 0 else f"{n['mean_distance']:.2f}" for n in nearest)]
+    plain = ["audit: PGD-20", *(percent(a["naive"] * a["correct"] / a["examples"]) for a in audits)]
+    true = ["audit: all tried", *(percent(a["adaptive"] * a["correct"] / a["examples"]) for a in audits)]
+    believe = {"reliable": "yes", "suspect": "suspect", "unreliable": "no"}
+    verdict = ["believe PGD-20?", *(believe[a["verdict"]] for a in audits)]
+    columns = {HEADINGS[name]: records for name, records in found["models"].items()}
+    return compare(columns, [fell, far, plain, true, verdict])
+
+
+def reading(found: Mapping[str, Any]) -> list[str]:
+    """What the table says, in sentences."""
+    models, audit = found["models"], found["audits"]["distilled"]
+    natural, robust, masked = (percent(models[name]["robust_accuracy"]) for name in (NATURAL, ROBUST, "distilled"))
+    after = next(row["robust_accuracy"] for row in models["distilled"]["table"] if "PGD" in row["name"])
+    plain = "" if after is None else f"{percent(after)} after PGD on cross-entropy, "
+    why = f"; {audit['reasons'][0]}" if audit["reasons"] else ""
+    return [
+        f"Read as: against L∞ ≤ {EPSILON} the natural network gets AT MOST {natural} right, TRADES' {robust}.",
+        f"Distillation hides its gradients: {plain}{masked} in the worst case.",
+        f"The audit calls that {audit['verdict']}{why}.",
+    ]
