@@ -45,6 +45,7 @@ CLAIMS = (
     Claim("flash_clips", ("flash-clips", "flash-clips-all")),
     Claim("evaluation --limit 400 --plans standard", ("standard-cifar", "standard-digits")),
     Claim("masking", ("masking-digits", "masking-lenet", "masking-trades", "masking")),
+    Claim("curve", ("curve",)),
     Claim("sharding", ("sharding",)),
     Claim("step_cost", ("step-cost", "early-exit")),
     Claim("published", ("published-pgd", "published-apgd", "published-carlini-wagner")),

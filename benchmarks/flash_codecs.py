@@ -20,13 +20,13 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from tests.flash.encoders import ENCODERS
-from tests.flash.stimuli import STANDARDS, TRAPS
 
 from benchmarks.fixtures import Absent, find
 from benchmarks.measure import settings, table
 from sparring import flash
 from sparring.flash.standards import Flash, Luminance, Pattern, Rule, Standard
+from tests.flash.encoders import ENCODERS
+from tests.flash.stimuli import STANDARDS, TRAPS
 
 FAR = 0.05
 STEPS = (0.01, 0.02, 0.05, 0.10, 0.20)

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tests.flash.encoders import Encoder
-from tests.flash.stimuli import FPS, STANDARDS, TRAPS
 
 from benchmarks.fixtures import Absent
 from benchmarks.flash_clips import labels
@@ -30,6 +28,8 @@ from sparring.flash.mitigation.shots import shots
 from sparring.flash.mitigation.writing import Encoding, writer
 from sparring.flash.reading import opened
 from sparring.flash.records import Analysis
+from tests.flash.encoders import Encoder
+from tests.flash.stimuli import FPS, STANDARDS, TRAPS
 
 DROP = 0.5  # dB at most
 RGB = Encoder("ffv1", ".mkv", "bgr0")
