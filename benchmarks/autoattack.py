@@ -98,7 +98,7 @@ def _compare(name: str, case: Case, limit: int, version: str, seed: int) -> None
     others = {"forwards": counting.forwards, "backwards": counting.backwards, "seconds": took}
     own = {key: sum(row[key] for row in result.table) for key in ("forwards", "backwards", "seconds")}
     rows = [
-        *((f"  {rung}", f"{share:.2%}", *spent) for rung, share, *spent in rungs),
+        *((f"  {rung}", "" if share is None else f"{share:.2%}", *spent) for rung, share, *spent in rungs),
         (f'plan="{plan}"', f"{result.robust_accuracy:.2%}", *_spent(own)),
         ("AutoAttack", f"{float(stands.double().mean()):.2%}", *_spent(others)),
     ]

@@ -46,6 +46,8 @@ CLAIMS = (
     Claim("evaluation --limit 400 --plans standard", ("standard-cifar", "standard-digits")),
     Claim("masking", ("masking-digits", "masking-lenet", "masking-trades", "masking")),
     Claim("curve", ("curve",)),
+    Claim("durability", ("durability",)),
+    Claim("mutation", ("mutation",)),
     Claim("sharding", ("sharding",)),
     Claim("step_cost", ("step-cost", "early-exit")),
     Claim("published", ("published-pgd", "published-apgd", "published-carlini-wagner")),

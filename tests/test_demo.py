@@ -40,7 +40,7 @@ def test_a_fresh_demo_writes_what_it_found_and_readme_shows_it(
         for what in ("forwards", "backwards"):
             assert sum(row[what] for row in records["table"]) == records[what]
     with Image.open(demo.out / "demo.png") as drawn:
-        assert drawn.width > drawn.height > 200
+        assert min(drawn.size) > 800
     told = capsys.readouterr()
     assert all(line in told.out for line in reading(found))
     assert "training TRADES: 100%" in told.err

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from sparring.defenses import Standard
 from sparring.errors import InputError
 from sparring.loading import load_network, weights_fingerprint
+from sparring.training import train
 from sparring.zoo import MLP
 
 CODE = """
@@ -248,3 +250,30 @@ def test_a_weights_fingerprint_sees_names_and_values() -> None:
     with torch.no_grad():
         net[0].bias[0] += 1
     assert weights_fingerprint(net) != first
+
+
+def test_weights_of_a_training_with_a_flipped_bit_are_refused_or_equal(tmp_path: Path) -> None:
+    """Only damage to the mark itself goes unseen: it says nothing of the weights, which are whole then."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    train(net, (torch.rand(24, 1, 4, 4), torch.arange(24) % 3), Standard(), epochs=1, batch_size=12, out=tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    factory = f"{tmp_path / 'net.py'}:make"
+    before = load_network(factory, path).state_dict()
+    refused = 0
+    bits = torch.randint(8 * len(whole), (60,), generator=torch.Generator().manual_seed(0)).tolist()
+    for bit in [*bits, 8 * len(whole) - 3, 8 * len(whole) - 200]:
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(changed))
+        try:
+            found = load_network(factory, path).state_dict()
+        except InputError as error:
+            assert "model.safetensors" in str(error)
+            refused += 1
+        else:
+            assert all(torch.equal(found[name], before[name]) for name in before)
+    assert refused > 55

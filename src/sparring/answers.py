@@ -23,7 +23,7 @@ CLOSE = 1e-4  # of the spread of the logits: by less, two answers differ by roun
 def answers(model: Model, x: Tensor, batch_size: int | None = None) -> Plain:
     """What `model` says of a few of the inputs x (N, …), as plain data.
 
-    examples: their places. logits: a list an example. alone: by how much of the spread of its logits the first example
+    examples: their places. logits: a list an example. alone: by how much of the spread of its logits an example
     differs from itself when it is looked at without the others; None where that cannot be told, of a random network or
     at a batch size of 1. forwards: passes spent, at most three an example. A random network draws the same each time.
 
@@ -60,15 +60,26 @@ class _Asked:
 
 
 def _alone(ask: _Asked, batch: Tensor, together: Tensor) -> float | None:
-    """By how much of the spread of its logits the first example of a batch differs from itself alone."""
-    spread = float((together[0].amax() - together[0].amin()).clamp_min(torch.finfo(together.dtype).tiny))
-    try:
-        apart = float((ask(batch[:1])[0] - together[0]).abs().amax()) / spread
-    except (RuntimeError, ValueError):  # such as a BatchNorm in training mode, which has no variance of one
-        return 1.0
+    """By how much of the spread of its logits an example of a batch differs from itself alone.
+
+    Neither the first nor the last, nor the largest, for that may be what the others are measured by; of two, both.
+    """
+    apart, rows = 0.0, [0, 1]
+    if len(batch) > 2:
+        rows = [1 + int(together[1:-1].abs().amax(1).argmin())]
+    for row in rows:
+        one = together[row]
+        spread = float((one.amax() - one.amin()).clamp_min(torch.finfo(one.dtype).tiny))
+        try:
+            alone = ask(batch[row : row + 1])[0]
+        except (RuntimeError, ValueError):  # such as a BatchNorm in training mode, which has no variance of one
+            return 1.0
+        if not math.isfinite(moved := float((alone - one).abs().amax()) / spread):
+            return None
+        apart = max(apart, moved)
     if apart > CLOSE and not torch.equal(ask(batch), together):
         return None  # its own draws differ, whoever comes with it
-    return round(apart, 6) if math.isfinite(apart) else None
+    return round(apart, 6)
 
 
 def alike(one: Plain, other: Plain) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
-from sparring.errors import InputError
-from sparring.locks import locked
+from sparring.errors import InputError, ResumeError
+from sparring.locks import CLAIM, locked
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}")
 
 
 @contextmanager
@@ -56,10 +57,34 @@ def check_link(path: Path) -> None:
         raise InputError(f"{path} is a link, and nothing is written through one; remove it, or choose another folder")
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of those who died while they wrote; who still writes holds a lock on theirs."""
+def check_unused(folder: Path, names: Iterable[str], sign: str | None) -> None:
+    """Look whether a run may write files of these names into a folder.
+
+    sign: what would say that they are the run's own; None where it is there.
+
+    Raises:
+        InputError: one is a link.
+        ResumeError: there are some, and they are somebody else's.
+    """
+    for name in names:
+        check_link(folder / name)
+    there = [name for name in names if (folder / name).exists()]
+    if there and sign is not None:
+        raise ResumeError(
+            f"{folder} has {', '.join(there)} and no {sign} that says whose they are; move them away, or choose "
+            "another folder"
+        )
+
+
+def sweep(folder: Path, *names: str) -> None:
+    """Remove what those left who died at work: temporary files of files of these names, patterns too, and claims.
+
+    Who is still at work holds a lock on theirs.
+    """
     for path in folder.iterdir() if folder.is_dir() else ():
-        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+        found = _TEMPORARY.fullmatch(path.name)
+        left = path.name if found is None else found[1]
+        if any(fnmatchcase(left, name) for name in (names if found else (CLAIM,))) and not path.is_symlink():
             with suppress(OSError), path.open("rb") as file:
                 if locked(file, wait=False):
                     path.unlink(missing_ok=True)

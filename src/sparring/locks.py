@@ -12,6 +12,7 @@ from typing import IO
 
 from sparring.errors import InputError
 
+CLAIM = ".[0-9][0-9][0-9][0-9][0-9][0-9].claim"  # the names of claims to one of many pieces of work
 _UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -48,6 +49,26 @@ def locked(file: IO[bytes], *, wait: bool) -> bool | None:
             return None
         raise
     return True
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether the file of that name is ours alone; so it is too where the system knows no locks."""
+    while True:
+        with opened(path) as file:
+            if locked(file, wait=False) is False:
+                yield False
+                return
+            if _named(file, path):  # else who held it removed it, and others would lock another file of that name
+                yield True
+                return
+
+
+def _named(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

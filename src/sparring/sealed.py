@@ -40,11 +40,11 @@ def unseal(content: bytes) -> dict[str, Any]:
     """
     try:
         told = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Broken(f"it is no JSON text ({error})") from error
     if not isinstance(told, dict):
         raise Broken("it is none of ours")
-    _check_format(told.get("format"))
+    check_format(told.get("format"))
     if told.pop("sha256", None) != digest(told):
         raise Broken("it is not as it was written: its checksum differs")
     return told
@@ -65,17 +65,31 @@ def unseal_tensors(content: bytes, about: Mapping[str, str]) -> dict[str, Tensor
     """
     try:
         tensors = safetensors.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        said = dict(json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("sparring", "{}")))
+        said = dict(json.loads(_told(content) or "{}"))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Broken(f"it is no safetensors file ({error})") from error
-    _check_format(said.get("format"))
+    check_format(said.get("format"))
     if said.pop("sha256", None) != _digest(tensors, said):
         raise Broken("it is not as it was written: its checksum differs")
     for key, wanted in about.items():
         if said.get(key) != wanted:
             raise Broken(f"its {key} is {said.get(key)!r}, not {wanted!r}")
     return tensors
+
+
+def sealed(content: bytes) -> bool:
+    """Whether a safetensors file says that it was sealed."""
+    try:
+        return _told(content) is not None
+    except (ValueError, AttributeError):
+        return False
+
+
+def _told(content: bytes) -> str | None:
+    """What a safetensors file says of itself under our name."""
+    length = int.from_bytes(content[:8], "little")
+    told = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("sparring")
+    return None if told is None else str(told)
 
 
 def seal_archive(content: bytes) -> bytes:
@@ -92,18 +106,21 @@ def unseal_archive(content: bytes) -> None:
     Raises:
         Broken: it is none, of another format, or not what was written.
     """
+    if content[:4] != b"PK\3\4":
+        raise Broken("it is no zip file")
     whole, found, mark = content.rpartition(b"sparring ")
     words = mark.split()
     if not found or len(words) != 2 or whole[-2:] != len(found + mark).to_bytes(2, "little"):
-        _check_format(None)
-    _check_format(words[0].decode("ascii", "replace"))
+        check_format(None)
+    check_format(words[0].decode("ascii", "replace"))
     if hashlib.sha256(whole[:-2] + b"\0\0").hexdigest().encode() != words[1]:
         raise Broken("it is not as it was written: its checksum differs")
 
 
-def _check_format(found: object) -> None:
+def check_format(found: object) -> None:
+    """Raises Broken for another format than the one that is read here."""
     if str(found) != str(FORMAT):
-        by = "an older version" if found is None or str(found) < str(FORMAT) else "another version"
+        by = "an older version" if found is None or str(found) in map(str, range(FORMAT)) else "another version"
         raise Broken(f"it was written by {by} of sparring (format {found}, this one reads {FORMAT})")
 
 

@@ -220,10 +220,10 @@ def test_the_checks_cost_at_most_20_passes_an_image_and_are_counted() -> None:
     mask[0] = False
     net = Counting(inner, 60)
     found = run(net, (x, y), sp.Linf(0.01, mask=mask))
-    asked = torch.tensor(
-        found.header["answers"]["examples"]
-    )  # by the first look, and the first of them once more alone
-    assert torch.equal(net.forwards, found.block.forwards.sum(1).index_add(0, asked, torch.tensor([2, 1, 1, 1])))
+    # The first look asks a few, and one in the middle of them once more alone.
+    more = net.forwards - found.block.forwards.sum(1)
+    assert more.nonzero().squeeze(1).tolist() == found.header["answers"]["examples"]
+    assert more[more > 0].tolist() in ([1, 2, 1, 1], [1, 1, 2, 1])
     assert torch.equal(net.backwards, found.block.backwards.sum(1))
     assert found.forwards == int(net.forwards.sum())
     assert found.backwards == int(net.backwards.sum())

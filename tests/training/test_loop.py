@@ -297,7 +297,7 @@ def test_what_the_folder_holds(tmp_path: Path) -> None:
     out = tmp_path / "a" / "b"
     assert sorted(p.name for p in out.iterdir()) == ["checkpoint.pt", "metrics.jsonl", "model.safetensors"]
     lines = (out / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == trained.history
+    assert [json.loads(line) for line in lines] == [{"format": 2, **record} for record in trained.history]
     for name in ("checkpoint.pt", "model.safetensors"):
         loaded = load_network("zoo:digits-cnn", out / name)
         assert_equal(loaded.state_dict(), trained.model.state_dict())

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from sparring.errors import ResumeError, SparringWarning
 from sparring.files import written
-from sparring.sealed import FORMAT, Broken, seal, unseal
+from sparring.sealed import FORMAT, Broken, check_format, seal, unseal
 
 Verdict = Literal["reliable", "suspect", "unreliable"]
 VERDICTS: tuple[Verdict, ...] = ("reliable", "suspect", "unreliable")
@@ -84,14 +84,15 @@ class Audit:
         """
         path = Path(folder) / "audit.json"
         try:
-            told = json.loads(path.read_bytes()) if run is None else unseal(path.read_bytes())
+            told = dict(json.loads(path.read_bytes())) if run is None else unseal(path.read_bytes())
+            check_format(told.get("format"))
             if run is not None and told.get("run") != run:
                 raise Broken("it is of another run")
             told = {name: value for name, value in told.items() if name not in ("format", "run", "sha256")}
             return TypeAdapter(cls).validate_python(told)
         except FileNotFoundError:
             return None
-        except (Broken, ValueError) as why:
+        except (Broken, ValueError, TypeError) as why:
             if run is None:
                 raise ResumeError(f"{path} cannot be read ({why}); remove this file to audit again") from why
             warnings.warn(f"{path} is not used: {why}. The audit is run again", SparringWarning, stacklevel=2)

@@ -19,6 +19,7 @@ from sparring.auditing.layers import accused, guilty
 from sparring.auditing.slopes import Slopes, differ, graph, slopes
 from sparring.auditing.subject import NAIVE, Subject, eager
 from sparring.auditing.verdict import GAP, NEGLIGIBLE, concluded
+from sparring.clock import since
 from sparring.data import load
 from sparring.draws import isolated
 from sparring.errors import InputError
@@ -87,7 +88,7 @@ def audit(
         recommended=subject.recommended,
         forwards=subject.forwards,
         backwards=subject.backwards,
-        seconds=time.perf_counter() - begun,
+        seconds=since(begun),
     )
 
 

@@ -22,6 +22,7 @@ from sparring.auditing.slopes import DEAD, differ, largest
 from sparring.auditing.standins import climbed, suggested
 from sparring.auditing.subject import Subject
 from sparring.auditing.views import View
+from sparring.clock import since
 from sparring.draws import isolated
 from sparring.errors import InputError, NoGradient
 from sparring.model import Model
@@ -139,7 +140,7 @@ def understood(model: Model, problem: Problem, batch_size: int | None = None) ->
                 views, trials = _chosen(subject, own, first.shape[1])
             if model.gradients is None and not random:  # estimates would cost too much, and noise is no roughness
                 rough = roughness(subject, views[0].of(once) if views else once)
-    spent = (len(subject), subject.forwards, subject.backwards, round(time.perf_counter() - clock, 3))
+    spent = (len(subject), subject.forwards, subject.backwards, round(since(clock), 3))
     return Understanding(random, eot, own.gradient, rough, views, trials, *spent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsons
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from sparring.cli import options as o
 from sparring.cli.exits import PASS, UNRELIABLE, guarded
 from sparring.cli.running import fresh
 from sparring.cli.terminal import Terminal
+from sparring.errors import ResumeError
+from sparring.files import check_link, sweep
 
 CHECKS = 20  # about how many there are; which of them run depends on what is found
 
@@ -46,6 +49,8 @@ def audit(
     from sparring.report.table import findings, percent
 
     terminal, folder = Terminal(json, quiet), fresh(out, no_save)
+    if folder is not None:
+        check_own(folder)
     inputs = o.Inputs(model, weights, trust, data, threat, bounds, mean, std, device, examples)
     net, given, moved = inputs.model(seed), inputs.examples(), inputs.moved()
     other = None
@@ -78,3 +83,20 @@ def audit(
     if json:
         print(jsons.dumps(found.records(), indent=2))
     return UNRELIABLE if found.verdict == "unreliable" else PASS
+
+
+def check_own(folder: Path) -> None:
+    """Look whether the audit may be written: an earlier one is replaced, a file of somebody else's is not.
+
+    Raises:
+        InputError: it is a link.
+        ResumeError: it is no audit of this version.
+    """
+    from sparring.auditing import Audit
+
+    check_link(folder / "audit.json")
+    try:
+        Audit.load(folder)
+    except (ResumeError, OSError) as error:
+        raise ResumeError(f"{folder / 'audit.json'} is not replaced: {error}, or choose another folder") from None
+    sweep(folder, "audit.json")

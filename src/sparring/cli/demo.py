@@ -16,7 +16,7 @@ import sparring as sp
 from sparring.cli.exits import PASS, guarded
 from sparring.cli.running import command
 from sparring.cli.terminal import Terminal
-from sparring.files import written
+from sparring.files import check_unused, sweep, written
 from sparring.report.table import compare, percent
 from sparring.values import SEED, check_whole
 
@@ -78,7 +78,11 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """The whole demo; returns what results.json holds."""
         from sparring.data import load
+        from sparring.sealed import FORMAT
 
+        files = ("results.json", "demo.png", *(f"{name}.safetensors" for name in HEADINGS))
+        check_unused(self.out, files, None if self._earlier() else "results.json of an earlier demo")
+        sweep(self.out, *files)
         begun = time.monotonic()
         examples = load("digits", limit=self.digits)
         self.terminal.show(f"Handwritten digits, 8 × 8: 1,297 to learn from, {len(examples.x)} others to attack.\n")
@@ -87,10 +91,18 @@ class Demo:
         nearest = {name: self._nearest(name, net, examples) for name, net in nets.items()}
         audits = {name: self._audit(name, net, examples) for name, net in nets.items()}
         seconds = round(time.monotonic() - begun, 1)
-        found = {"models": records, "carlini_wagner": nearest, "audits": audits, "seconds": seconds}
+        found = {"format": FORMAT, "models": records, "carlini_wagner": nearest, "audits": audits, "seconds": seconds}
         self._save(nets, found, examples)
         self._tell(found)
         return found
+
+    def _earlier(self) -> bool:
+        """Whether a demo has run in the folder, which the next one may replace."""
+        try:
+            told = json.loads((self.out / "results.json").read_bytes())
+            return {"models", "carlini_wagner", "audits"} <= set(told)
+        except (OSError, ValueError, TypeError):
+            return False
 
     def defenses(self) -> dict[str, Any]:
         """What each network learns with."""
@@ -173,13 +185,13 @@ class Demo:
         return kept
 
     def _save(self, nets: Mapping[str, nn.Module], found: Mapping[str, Any], examples: Examples) -> None:
-        from safetensors.torch import save_file
+        from sparring.evaluation.export import save_png
+        from sparring.sealed import seal_tensors
 
-        self.out.mkdir(parents=True, exist_ok=True)
         for name, net in nets.items():
-            save_file(net.state_dict(), self.out / f"{name}.safetensors")
+            written(self.out / f"{name}.safetensors", seal_tensors(net.state_dict(), {"kind": "weights"}))
         written(self.out / "results.json", f"{json.dumps(found, indent=2)}\n".encode())
-        self._picture(nets, examples).save(self.out / "demo.png")
+        save_png(self._picture(nets, examples), self.out / "demo.png")
 
     def _picture(self, nets: Mapping[str, nn.Module], examples: Examples) -> Image.Image:
         """The first digits that all networks read right, pushed as far as an attack can for each."""

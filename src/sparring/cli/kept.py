@@ -24,10 +24,17 @@ def read(folder: Path) -> Recipe:
     Raises:
         InputError: it cannot be read, or was changed since it was written.
     """
+    from sparring.sealed import FORMAT
     from sparring.training import Recipe
 
     found = Recipe.read(folder / NAME)
-    if found.kept is None or found.kept.get("sha256") != _checksum(found, found.kept):
+    kept = found.kept or {}
+    if kept and kept.get("format") != FORMAT:
+        raise InputError(
+            f"{folder / NAME} was written by another version of sparring (format {kept.get('format')}, this one reads "
+            f"{FORMAT}); to train by it, remove its table [kept] and give it as --recipe with another --out"
+        )
+    if not kept or kept.get("sha256") != _checksum(found, kept):
         raise InputError(
             f"{folder / NAME} is not as sparring train wrote it, so it says nothing of the training there; to train "
             f"by it, give it as --recipe {folder / NAME} with another --out"

@@ -86,6 +86,7 @@ class Order:
 
     def _export(self, result: Result, folder: Path) -> None:
         from sparring.cli.gallery import gallery
+        from sparring.evaluation.export import save_png
 
         found = result.export(folder / "images")
         self.terminal.say(
@@ -95,7 +96,7 @@ class Order:
         )
         drawn = gallery(result, threat(result.records()))
         if drawn is not None:
-            drawn.save(folder / "picture.png")
+            save_png(drawn, folder / "picture.png")
 
 
 def tell(result: Result, terminal: Terminal) -> None:

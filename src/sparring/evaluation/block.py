@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparring.attacks.attack import entered, opened
 from sparring.auditing.probe import Evidence, probe
+from sparring.clock import since
 from sparring.draws import isolated
 from sparring.errors import NoGradient
 from sparring.evaluation.past import Past
@@ -236,7 +237,7 @@ class _Ladder:
                 if self.model.eot > 1:
                     fell = fell & self._held(rows, tried.x)
                     forwards = forwards + self.oracle.forwards
-                seconds = torch.full((len(at),), (time.perf_counter() - clock) / len(at))
+                seconds = torch.full((len(at),), since(clock) / len(at))
                 single[at, number - 1] = fell
                 cost[at.cpu(), number - 1] = torch.stack([forwards.cpu(), backwards.cpu(), seconds], dim=1).double()
         return single, cost
@@ -278,4 +279,4 @@ class _Ladder:
 
     def _note(self, at: Tensor, number: int, clock: float, oracle: Oracle) -> None:
         self.counts[:, at, number] += torch.stack([oracle.forwards, oracle.backwards, oracle.zero_gradients])
-        self.seconds[at.cpu(), number] += (time.perf_counter() - clock) / len(at)
+        self.seconds[at.cpu(), number] += since(clock) / len(at)

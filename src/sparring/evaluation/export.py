@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from sparring.attacks.attack import fitting
+from sparring.files import check_link
 from sparring.model import Model
 from sparring.problem import Problem
+from sparring.sealed import FORMAT
 
 
 def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str, Any]:
@@ -21,14 +24,20 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
     Returns how many `images` there are, how many are `still_adversarial` and how many are still `inside` the
     threat once rounded, the largest change by `rounding` in units of the input, and the `folder`. PNGs are
     written for inputs (N, 1 or 3, H, W); rounding is checked for every input.
+
+    Raises:
+        InputError: what would be written is a link.
     """
+    check_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     low, high = model.bounds
     region = problem.region
     assert problem.label is not None
     labels = problem.label
+    check_link(folder / "adversarial.npz")
     np.savez_compressed(
         folder / "adversarial.npz",
+        format=FORMAT,
         x=x.numpy(),
         y=labels.numpy(),
         index=problem.index.numpy(),
@@ -42,7 +51,7 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
             levels, problem.index.tolist(), labels.tolist(), said.tolist(), strict=True
         ):
             pixels = level.to(torch.uint8).permute(1, 2, 0).squeeze(2).numpy()
-            Image.fromarray(pixels).save(folder / f"{number:06d}_is_{label}_said_{now}.png")
+            save_png(Image.fromarray(pixels), folder / f"{number:06d}_is_{label}_said_{now}.png")
     return {
         "images": len(x),
         "still_adversarial": int((said == problem.goal.label if problem.goal.targeted else said != labels).sum()),
@@ -50,6 +59,14 @@ def export(folder: Path, model: Model, problem: Problem, x: Tensor) -> dict[str,
         "rounding": float((rounded - x).abs().amax()) if len(x) else 0.0,
         "folder": str(folder),
     }
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a picture that says which format of a run's files it is of; not through a link."""
+    check_link(path)
+    told = PngInfo()
+    told.add_text("sparring", f"format {FORMAT}")
+    image.save(path, pnginfo=told)
 
 
 def _said(model: Model, x: Tensor) -> Tensor:

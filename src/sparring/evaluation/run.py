@@ -20,7 +20,7 @@ from sparring.evaluation.block import ROBUST, Block
 from sparring.evaluation.curve import Traced
 from sparring.evaluation.header import Header, difference, numbers, places
 from sparring.evaluation.ledger import Ledger
-from sparring.files import check_link, sweep, written
+from sparring.files import check_unused, sweep, written
 from sparring.locks import claimed, locked, opened
 from sparring.sealed import Broken, seal, seal_tensors, unseal, unseal_tensors
 
@@ -28,7 +28,7 @@ from sparring.sealed import Broken, seal, seal_tensors, unseal, unseal_tensors
 ALWAYS = ("threads", "understanding", "measured")
 SETTLED = (*ALWAYS, "block_size", "settings")
 KIND = "evaluation"
-WRITTEN = ("blocks", "ledger.jsonl", "results.json", "adversarial.safetensors", "audit.json", "images", "picture.png")
+WRITTEN = ("blocks", "ledger.jsonl", "results.json", "adversarial.safetensors", "images", "picture.png")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Run:
         with opened(folder / ".lock") as lock:  # several may begin at once
             locked(lock, wait=True)
             run = cls(folder, header)
-            for name in ("run.json", *WRITTEN):
-                check_link(folder / name)
+            check_unused(folder, ("run.json",), None)
             if (folder / "run.json").exists():
                 run = cls.at(folder)
                 if run.begun and not resume:
@@ -67,14 +66,11 @@ class Run:
                 run._compare(header)
                 if not run.begun:
                     run = cls(folder, header)
-            elif there := [name for name in WRITTEN if (folder / name).exists()]:
-                raise ResumeError(
-                    f"{folder} has {', '.join(there)} and no run.json that says whose they are; move them away, or "
-                    "choose another folder"
-                )
+            known = (folder / "run.json").exists()
+            check_unused(folder, WRITTEN, None if known and run.begun else "block" if known else "run.json")
             numbers(run.header)  # a shard without a block is refused before anything is written
-            sweep(folder)
-            sweep(run.blocks)
+            sweep(folder, "run.json", *WRITTEN)
+            sweep(run.blocks, "*.safetensors", "audit.json")
             if not run.begun:
                 written(folder / "run.json", seal({"kind": KIND, **run.header}))
                 run.blocks.mkdir(exist_ok=True)
@@ -161,10 +157,10 @@ class Run:
         rungs, wanted = len(self.header["attacks"]), places(self.header, number)
         if tensors["index"].tolist() != wanted.tolist():
             raise Broken("it holds the examples of another block")
-        if any(len(tensor) != len(wanted) for tensor in tensors.values()):
+        if any(not tensor.ndim or len(tensor) != len(wanted) for tensor in tensors.values()):
             raise Broken("its columns have not one row an example")
         by = tensors["broken_by"]
-        if not bool(((by >= ROBUST) & (by <= rungs)).all()) or tensors["forwards"].shape[1] != 2 + rungs:
+        if not bool(((by >= ROBUST) & (by <= rungs)).all()) or tensors["forwards"].shape[1:] != (2 + rungs,):
             raise Broken(f"it is of another plan than one of {rungs} attacks")
         if not bool((tensors["seconds"] >= 0).all() & torch.isfinite(tensors["seconds"]).all()):
             raise Broken("its seconds are no times")

@@ -19,17 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
 from sparring.answers import alike, told
 from sparring.errors import InputError, ResumeError
-from sparring.files import check_link, sweep, written
-from sparring.locks import locked, opened
+from sparring.files import check_unused, sweep, written
+from sparring.locks import alone
 from sparring.model import Model
 from sparring.provenance import Plain, difference
-from sparring.sealed import FORMAT, Broken, seal_archive, unseal_archive
+from sparring.sealed import FORMAT, Broken, seal_archive, seal_tensors, unseal_archive
 
 Record = dict[str, float]
 WRITTEN = ("checkpoint.pt", "model.safetensors", "metrics.jsonl", "recipe.toml", "tensorboard", "teacher")
@@ -102,9 +101,9 @@ class Folder:
         inner = network.net if isinstance(network, Model) else network
         assert isinstance(inner, nn.Module)  # it has weights
         whole = {name: value.detach().cpu().clone().contiguous() for name, value in inner.state_dict().items()}
-        about = {"sparring": f"format {FORMAT}"}
-        written(self.path / "model.safetensors", safetensors.torch.save(whole, about))
-        written(self.path / "metrics.jsonl", b"".join(f"{json.dumps(record)}\n".encode() for record in history))
+        written(self.path / "model.safetensors", seal_tensors(whole, {"kind": "weights"}))
+        lines = (json.dumps({"format": FORMAT, **record}) for record in history)
+        written(self.path / "metrics.jsonl", b"".join(f"{line}\n".encode() for line in lines))
 
     def _board(self, record: Record) -> None:
         try:
@@ -132,23 +131,19 @@ def held(path: Path) -> Iterator[None]:
         raise InputError(f"out={str(path)!r} is a file, or lies in one; name a folder") from error
     if not os.access(path, os.W_OK):
         raise InputError(f"out={str(path)!r} cannot be written to; name another folder")
-    for name in WRITTEN:
-        check_link(path / name)
     mark = path / ".training"
-    there = [name for name in WRITTEN if (path / name).exists()]
-    if there and not (mark.exists() or (path / "checkpoint.pt").exists()):
-        raise ResumeError(
-            f"{path} has {', '.join(there)} and no checkpoint that says whose they are; move them away, or choose "
-            "another folder"
-        )
-    with opened(mark) as file:
-        if locked(file, wait=False) is False:
+    marked, saved = mark.exists(), (path / "checkpoint.pt").exists()
+    names = (*WRITTEN, *sorted(one.name for one in path.glob("teacher-[0-9]*")))
+    check_unused(path, names, None if marked or saved else "checkpoint")
+    with alone(mark) as ours:
+        if not ours:
             raise ResumeError(f"another process trains in {path}; wait for it, or choose another folder")
-        sweep(path)
+        sweep(path, *WRITTEN)
         try:
             yield
         except BaseException:
-            if not any((path / name).exists() for name in WRITTEN):  # there is nothing that it would have to mark
+            # Where it stays, the files of these names are ours: not where a checkpoint was there that may be another's.
+            if (saved and not marked) or not any((path / name).exists() for name in WRITTEN):
                 mark.unlink(missing_ok=True)
             raise
         mark.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparring.answers import answers
+from sparring.clock import since
 from sparring.data import Examples, fingerprint, hash_tensors
 from sparring.defenses.context import Context, number, viewed
 from sparring.defenses.defense import Defense, nested, teachers
@@ -222,7 +223,7 @@ class Run:
                     raise ModelError("the step left weights that are not finite; lower the learning rate")
             except ModelError as error:
                 raise ModelError(f"training stopped in epoch {epoch}, batch {batch}: {error}") from error
-            seconds += time.perf_counter() - start
+            seconds += since(start)
             seen += len(index)
             loss, accuracy, attacked = (sums / seen).tolist()
             yield {
