@@ -71,7 +71,9 @@ def test_scaled_logits_do_not_look_robust() -> None:
     assert plain < 0.9
 
 
-@pytest.mark.parametrize("before", [[sp.FGSM(), sp.PGD()], [sp.PGD(), sp.APGD()], [sp.PGD(), sp.PGD(restarts=2), sp.FGSM()]])
+@pytest.mark.parametrize(
+    "before", [[sp.FGSM(), sp.PGD()], [sp.PGD(), sp.APGD()], [sp.PGD(), sp.PGD(restarts=2), sp.FGSM()]]
+)
 def test_attacks_on_cross_entropy_take_nothing_from_one_on_the_margin(before: list[Any]) -> None:
     margin = Rung("margin", sp.PGD(objective="margin"))
     alone, after = evaluated(SATURATED, [margin]), evaluated(SATURATED, [*before, margin])
@@ -205,7 +207,9 @@ def test_attacks_without_a_gradient_to_follow_say_so() -> None:
     row = by_name(result)["FGSM(objective='cross_entropy', clip=True)"]
     assert (row["examples"], row["robust_accuracy"], row["no_gradient"]) == (0, None, len(X))
     assert row["reason"] == "there is no input gradient that it could follow"
-    assert by_name(result)["Square(queries=20)" if "Square(queries=20)" in by_name(result) else result.table[-2]["name"]]
+    assert by_name(result)[
+        "Square(queries=20)" if "Square(queries=20)" in by_name(result) else result.table[-2]["name"]
+    ]
 
 
 @pytest.mark.parametrize("plan", ["standard", "thorough"])

@@ -1,4 +1,4 @@
-"""The rows of a result's table, and the lines of its ledger, add up to its totals, and those to what the network saw."""
+"""Rows of a table and lines of a ledger add up to the totals, and these to what the network saw."""
 
 from __future__ import annotations
 
