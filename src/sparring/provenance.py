@@ -39,7 +39,8 @@ _INSTALLED = (
     *{Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")},
     Path(__file__).resolve().parent,
 )
-_OF_EVERY_MODULE = frozenset({*vars(nn.Module()), "training", "_compiled_call_impl"})
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_OF_EVERY_MODULE = frozenset({*vars(nn.Module()), "training", "_compiled_call_impl", "_is_torch_compile"})
 
 
 def plain(value: object, where: str = "value") -> Plain:
@@ -242,6 +243,9 @@ class _Walk:
             for key, one in vars(module).items()
             if key not in _OF_EVERY_MODULE and not isinstance(one, nn.Module)
         }
+        # One on the way back changes no answer, but what an attack is told.
+        hooks = {key: list(found.values()) for key in _HOOKS if (found := getattr(module, key, None))}
+        told |= self.told(hooks, where) if hooks else {}
         torchs = type(module).__module__.startswith("torch.")  # of which there may be hundreds: a word for each
         return f"{type(module).__name__} {digest(told)[:12]}" if torchs else told
 
