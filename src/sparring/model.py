@@ -183,10 +183,14 @@ class Model(nn.Module):
         except (SparringError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            name = getattr(self.net, "__name__", type(self.net).__name__)
-            mark(error, f"the network {name}, given {tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')},")
+            mark(error, self.called(inputs))
             raise
         return logits_of(output, len(x))
+
+    def called(self, x: Tensor) -> str:
+        """The network and what it was given, in words."""
+        name = getattr(self.net, "__name__", type(self.net).__name__)
+        return f"the network {name}, given {tuple(x.shape)} {str(x.dtype).removeprefix('torch.')},"
 
 
 def logits_of(output: Any, rows: int) -> Tensor:

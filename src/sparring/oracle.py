@@ -153,7 +153,7 @@ class Oracle:
             gradients: list[Tensor | None] = []
             for left, one in zip(range(len(scores))[::-1], scores, strict=True):
                 out = torch.full_like(one, weight)
-                with blaming("the backward pass of the network"):
+                with blaming(lambda: f"the backward pass of {self.model.called(at)}"):
                     gradients += torch.autograd.grad(one, at, out, retain_graph=left > 0, allow_unused=True)
         found = [gradient for gradient in gradients if gradient is not None]
         if len(found) < len(gradients):

@@ -23,6 +23,15 @@ PLANS: dict[str, Callable[[str], tuple[Rung, ...]]] = {
 }
 
 
+def _rung(one: object, place: int) -> Rung:
+    if isinstance(one, Rung):
+        return one
+    if not isinstance(one, Attack):
+        hint = f"{one.__name__}()" if isinstance(one, type) else "sp.PGD(steps=40)"
+        raise InputError(f"plan[{place}] is {one!r}: give an attack, such as {hint}, or a Rung")
+    return Rung(label(one), one)
+
+
 def ladder(plan: str | Sequence[Rung | Attack], threat: Threat) -> tuple[Rung, ...]:
     """The rungs of a plan, every one fit for the threat.
 
@@ -34,7 +43,7 @@ def ladder(plan: str | Sequence[Rung | Attack], threat: Threat) -> tuple[Rung, .
             raise InputError(f"plan {plan!r} is unknown; use one of {', '.join(PLANS)}, or a sequence of attacks")
         rungs = PLANS[plan](getattr(threat, "name", ""))
     else:
-        rungs = tuple(rung if isinstance(rung, Rung) else Rung(label(rung), rung) for rung in plan)
+        rungs = tuple(_rung(one, place) for place, one in enumerate(plan))
     names = [rung.name for rung in rungs]
     if not rungs or len(set(names)) < len(names):
         raise InputError(f"plan has rungs {names}; give at least one, each with a name of its own")
