@@ -15,7 +15,6 @@ from models import seeded
 from sparring.draws import Draws
 from sparring.problem import Goal, Problem, Seen
 from sparring.rules import Adaptive, AdaptiveSparse
-from sparring.rules.adaptive import Progress
 
 
 def problem(rows: int = 1, features: int = 8, threat: sp.Linf | sp.L1 | None = None) -> Problem:
@@ -163,13 +162,6 @@ def test_in_l1_it_reaches_the_exact_best_of_a_linear_objective() -> None:
         exact = (bias + 0.5 * others.abs().amax(2)).scatter(1, y[:, None], -torch.inf).amax(1)
     assert (margins[1] > margins[0]).all()
     torch.testing.assert_close(margins[1], exact, rtol=0.05, atol=0.02)
-
-
-def sparse(memory: Progress, moved: Tensor, since: int, steps: int = 100) -> Progress:
-    """The rule after a checkpoint at which the best point differs from the input in some coordinates."""
-    asked, rule = problem(1, 20, sp.L1(1.0)), AdaptiveSparse(steps)
-    memory = replace(memory, point=moved, since=since, interval=since, moves=since)
-    return rule.move(asked, memory, moved, Seen(torch.zeros(1, 2), torch.tensor([0.0]), torch.ones_like(moved)))[1]
 
 
 def test_the_first_checkpoint_of_the_l1_form_comes_after_four_hundredths_of_the_steps() -> None:
