@@ -1,0 +1,98 @@
+"""How Carlini & Wagner's attacks search for c: when a value is given up, what is tried next, how long a step may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparring.attacks.carlini_wagner.climb import Climbing, Doubling, moved
+from sparring.attacks.carlini_wagner.l2 import Bisection
+from sparring.draws import Draws
+from sparring.problem import Goal, Problem
+from sparring.rules.adam import Adam
+from sparring.searches import Bracket
+from sparring.threats import L2
+
+ADAM = Adam(0.1)
+
+
+def climbing(ages: list[float], checked: list[float], c: float = 1.0) -> Climbing:
+    begun = Climbing.begin(torch.zeros(len(ages), 3), ADAM, c)
+    return replace(begun, age=torch.tensor(ages), checked=torch.tensor(checked))
+
+
+def after(
+    ages: list[float], checked: list[float], losses: list[float], abort: bool = True, c: float = 1.0
+) -> tuple[Climbing, Tensor]:
+    return Doubling(100, abort, largest=20).after(climbing(ages, checked, c), torch.tensor(losses))
+
+
+def test_c_is_doubled_when_its_steps_are_over() -> None:
+    now, out = after([99, 100, 101], [torch.inf] * 3, [5.0] * 3)
+    assert now.c.tolist() == [1, 2, 2]
+    assert now.age.tolist() == [99, 0, 0]
+    assert not out.any()
+
+
+def test_and_when_a_tenth_of_them_brought_nothing() -> None:
+    #        due, stalled; due, a hair better; due, worse; not due, stalled
+    now, _ = after([20, 20, 20, 21], [1.0, 1.0, 1.0, 1.0], [1.0, 0.9998, 2.0, 1.0])
+    assert now.c.tolist() == [2, 1, 2, 1]
+    assert now.checked.tolist() == [torch.inf, pytest.approx(0.9998), torch.inf, 1.0]
+    patient, _ = after([20, 100], [1.0, 1.0], [1.0, 1.0], abort=False)
+    assert patient.c.tolist() == [1, 2]
+
+
+def test_a_row_is_given_up_when_its_next_c_is_beyond_the_largest() -> None:
+    assert after([100], [1.0], [1.0], c=10.0)[1].tolist() == [False]  # 20 may still be tried
+    assert after([100], [1.0], [1.0], c=10.5)[1].tolist() == [True]
+    assert after([50.5], [1.0], [1.0], c=15.0)[1].tolist() == [False]
+
+
+def test_a_step_is_no_longer_than_it_may_be_and_keeps_its_direction() -> None:
+    state = climbing([0, 0], [torch.inf, torch.inf])
+    climb, slope = torch.tensor([[3.0, -4.0, 0.0]] * 2), torch.full((2, 3), 0.5)
+    free = moved(state, ADAM, climb, slope, torch.tensor([torch.inf, torch.inf])).w
+    held = moved(state, ADAM, climb, slope, torch.tensor([0.01, 100.0]))
+    assert float((slope * held.w)[0].norm()) == pytest.approx(0.01)
+    torch.testing.assert_close(held.w[0] / held.w[0].norm(), free[0] / free[0].norm())
+    torch.testing.assert_close(held.w[1], free[1])
+    assert held.age.tolist() == [1, 1]
+
+
+# L2: bisection.
+
+
+def bisecting(
+    left: list[float], low: list[float], high: list[float], value: list[float], late: list[bool], searches: int
+) -> list[float]:
+    """The values of c that follow."""
+    rows = len(left)
+    x, index = torch.full((rows, 3), 0.5), torch.arange(rows)
+    region = L2(1.0).around(x, (0.0, 1.0))
+    goal = Goal(torch.zeros(rows, dtype=torch.int64))
+    problem = Problem(index=index, slot=index, x=x, goal=goal, region=region, draws=Draws(0), seek="nearest")
+    search = Bisection(searches, 10, ADAM, 1.0, True)
+    state = search.start(problem)
+    bracket = Bracket(torch.tensor(low), torch.tensor(high), torch.tensor(value))
+    state = replace(state, bracket=bracket, left=torch.tensor(left), late=torch.tensor(late))
+    now = search._next(problem, state, torch.ones(rows, dtype=torch.bool))
+    assert now.left.tolist() == [one - 1 for one in left]
+    return now.climb.c.tolist()
+
+
+def test_c_rises_tenfold_until_it_works_and_is_bisected_then() -> None:
+    inf = float("inf")
+    assert bisecting([5, 5, 5], [0, 1, 1], [inf, inf, 4], [1, 10, 3], [False, False, False], 9) == [10, 100, 3.5]
+    assert bisecting([5, 5, 5], [0, 1, 1], [inf, inf, 4], [1, 10, 3], [True, True, True], 9) == pytest.approx([0.1, 5.5, 2])
+
+
+def test_the_last_of_ten_searches_or_more_takes_the_value_that_is_known_to_work() -> None:
+    """As the authors' code does."""
+    low, high, value, late = [1.0, 1.0, 1.0], [4.0, 4.0, float("inf")], [3.0, 3.0, 3.0], [False] * 3
+    # Left after this one: one, which is the last; two; one, but nothing is known to work.
+    assert bisecting([2, 3, 2], low, high, value, late, 10) == [4, 3.5, 30]
+    assert bisecting([2, 3, 2], low, high, value, late, 9) == [3.5, 3.5, 30]
