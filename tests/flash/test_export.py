@@ -21,8 +21,9 @@ from flash.byhand import analysis, profiles
 from sparring.errors import InputError
 from sparring.flash.report import export
 from sparring.flash.report.numbers import _PHRASES, numbers
-from sparring.flash.report.wording import DISCLAIMER, clock, incident, rule_of, shown, span, tally, verdicts
+from sparring.flash.report.wording import DISCLAIMER, clock, incident, rule_of, span, tally, verdicts
 from sparring.flash.standards import Flash, Luminance, Pattern, Red, Screen, Standard, Window
+from sparring.report.printable import escaped
 
 PART = "decoder error after 3.20 s"
 
@@ -191,8 +192,8 @@ def test_names_made_of_anything_are_written(name: str) -> None:
     root = ElementTree.fromstring(export.as_junit([entry], profiles("wcag2.2")).encode())
     suite = root.find("testsuite")
     assert suite is not None
-    assert suite.attrib["name"] == shown(name)
-    assert shown(name).isprintable()
+    assert suite.attrib["name"] == escaped(name)
+    assert escaped(name).isprintable()
     assert json.loads(export.as_json([entry], ()))["clips"][0]["source"] == name
 
 

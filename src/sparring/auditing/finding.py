@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from sparring.errors import ResumeError, SparringWarning
 from sparring.files import written
+from sparring.report.printable import clean
 from sparring.sealed import FORMAT, Broken, check_format, seal, unseal
 
 Verdict = Literal["reliable", "suspect", "unreliable"]
@@ -84,19 +85,33 @@ class Audit:
         """
         path = Path(folder) / "audit.json"
         try:
-            told = dict(json.loads(path.read_bytes())) if run is None else unseal(path.read_bytes())
+            return cls.read(folder, run)
+        except FileNotFoundError:
+            return None
+        except Broken as why:
+            if run is None:
+                raise ResumeError(f"{path} cannot be read ({why}); remove this file to audit again") from why
+            warnings.warn(f"{path} is not used: {why}. The audit is run again", SparringWarning, stacklevel=2)
+            return None
+
+    @classmethod
+    def read(cls, folder: str | Path, run: str | None = None) -> Audit:
+        """The audit kept in a folder, with a run as a part of it.
+
+        Raises:
+            FileNotFoundError: there is none.
+            Broken: it is damaged, of another format, or of another run.
+        """
+        content = (Path(folder) / "audit.json").read_bytes()
+        try:
+            told = dict(json.loads(content)) if run is None else unseal(content)
             check_format(told.get("format"))
             if run is not None and told.get("run") != run:
                 raise Broken("it is of another run")
             told = {name: value for name, value in told.items() if name not in ("format", "run", "sha256")}
             return TypeAdapter(cls).validate_python(told)
-        except FileNotFoundError:
-            return None
-        except (Broken, ValueError, TypeError) as why:
-            if run is None:
-                raise ResumeError(f"{path} cannot be read ({why}); remove this file to audit again") from why
-            warnings.warn(f"{path} is not used: {why}. The audit is run again", SparringWarning, stacklevel=2)
-            return None
+        except (ValueError, TypeError) as why:
+            raise Broken(str(why)) from why
 
     def __str__(self) -> str:
         lines = [
@@ -106,7 +121,7 @@ class Audit:
         head = (
             f"{self.verdict}: naive {self.naive:.1%}, adaptive {self.adaptive:.1%} of {self.correct} correct examples"
         )
-        return "\n".join([*lines, head, *self.reasons])
+        return clean("\n".join([*lines, head, *self.reasons]))
 
 
 def _number(value: float | None) -> str:

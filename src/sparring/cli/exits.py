@@ -12,7 +12,7 @@ from typing import ParamSpec
 import typer
 
 from sparring.errors import SparringError, SparringWarning
-from sparring.report.fitting import clean
+from sparring.report.printable import clean
 
 PASS, GATE, USAGE, UNRELIABLE, FAULT, INTERNAL, STOPPED = 0, 1, 2, 3, 4, 70, 130
 TRACEBACK = "--traceback"

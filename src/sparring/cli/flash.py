@@ -15,6 +15,7 @@ from sparring.cli.clips import apart, beside, clips, file
 from sparring.cli.exits import GATE, PASS, UNRELIABLE, USAGE, guarded
 from sparring.cli.terminal import Terminal
 from sparring.errors import InputError, closest
+from sparring.report.printable import escaped
 
 if TYPE_CHECKING:
     from sparring.flash.records import Analysis
@@ -131,13 +132,12 @@ class Check:
         from sparring import flash
         from sparring.flash.records import Series
         from sparring.flash.report import export, timeline
-        from sparring.flash.report.wording import shown
 
         hashed = self.terminal.json or self.json is not None or self.junit is not None
         try:
             analysis = flash.analyse(path, self.standards, progress=told)
         except (InputError, OSError) as error:
-            typer.echo(f"error: {shown(str(error))}", err=True)
+            typer.echo(f"error: {escaped(str(error))}", err=True)
             return export.Entry(path, error=str(error), sha256=export.digest(path) if hashed else None)
         if self.csv is not None:
             export.save_csv(self.csv[number], analysis)
@@ -152,9 +152,9 @@ class Check:
 
     def _tell(self, analysis: Analysis) -> None:
         from sparring.flash.report.table import clauses, incidents
-        from sparring.flash.report.wording import shape, shown, verdicts
+        from sparring.flash.report.wording import shape, verdicts
 
-        terminal, name = self.terminal, shown(analysis.source)
+        terminal, name = self.terminal, escaped(analysis.source)
         terminal.show(f"\n{name} · {shape(analysis)}")
         terminal.show(incidents(analysis, self.standards))
         if analysis.violations or analysis.advisories:
@@ -167,12 +167,10 @@ class Check:
         terminal.say(f"{name}: {verdicts(analysis)}")
 
     def _wrote(self) -> None:
-        from sparring.flash.report.wording import shown
-
         single = [path for path in (self.json, self.junit) if path is not None]
         several = [path for paths in (self.csv, self.pictures) if paths for path in paths if path.exists()]
         for path in [*single, *several]:
-            self.terminal.show(f"wrote {shown(str(path))}")
+            self.terminal.show(f"wrote {escaped(str(path))}")
 
 
 @app.command()
@@ -196,7 +194,7 @@ def fix(
     """
     from sparring import flash
     from sparring.flash.report.table import before_and_after
-    from sparring.flash.report.wording import DISCLAIMER, shown, verdicts
+    from sparring.flash.report.wording import DISCLAIMER, verdicts
 
     asked, terminal = _standards(standard), Terminal(quiet=quiet)
     if lossless and crf is not None:
@@ -214,11 +212,11 @@ def fix(
         update(1.0, "")
     terminal.show(before_and_after(made.before, made.after))
     if made.copied:
-        terminal.say(f"{shown(target)}: {verdicts(made.after)}; copied bit for bit")
+        terminal.say(f"{escaped(target)}: {verdicts(made.after)}; copied bit for bit")
     else:
         share = f"{made.changed:,} of {made.before.frames:,} frames changed"
         near = f"PSNR {made.psnr:.1f} dB, SSIM {made.ssim:.4f}"
-        terminal.say(f"{shown(target)}: {verdicts(made.after)}; {share}, {near}")
+        terminal.say(f"{escaped(target)}: {verdicts(made.after)}; {share}, {near}")
     if made.after.partial:
         terminal.warn(f"only a part could be analysed: {made.after.partial}")
     terminal.show(DISCLAIMER)

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from sparring.cli.terminal import Terminal, Update
+from sparring.report.fitting import Fitting
 from sparring.report.table import percent
 
 if TYPE_CHECKING:
@@ -72,19 +70,17 @@ def alarms(terminal: Terminal) -> Iterator[list[str]]:
         yield told
 
 
-def outcome(trained: Trained) -> Table:
+def outcome(trained: Trained) -> Fitting:
     """The last epoch, and the best where that is another."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    made.add_column("")
-    for heading in ("epoch", "loss", "right while learning", "clean", "PGD-10", "time"):
-        made.add_column(heading, justify="right", no_wrap=True)
+    headings = ["", "epoch", "loss", "right while learning", "clean", "PGD-10", "time"]
+    made = Fitting(headings, rank=[4, 3, 2, 5, 9, 9])
     seconds = 0.0
     for record in trained.history:
         seconds += record["seconds"]
         best, last = record["epoch"] == trained.epoch, record is trained.history[-1]
         if best or last:
             sights = (record.get(f"{kind}_accuracy") for kind in ("clean", "robust"))
-            made.add_row(
+            made.add(
                 "kept" if best else "last",
                 f"{record['epoch']:g}",
                 f"{record['loss']:.3f}",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
 from sparring.cli.wording import numbers
 from sparring.errors import InputError
+from sparring.report.printable import clean
 from sparring.values import SEED, check_whole
 
 if TYPE_CHECKING:
@@ -94,11 +95,12 @@ def _configured(ctx: typer.Context, path: str | None) -> str | None:
         return None
     from sparring.cli.config import options
 
-    known = [one.name for one in ctx.command.params if one.name not in ("config", None)]
+    hints = get_type_hints(ctx.command.callback)
+    kinds = {str(one.name): hints[one.name] for one in ctx.command.params if one.name in hints and one.name != "config"}
     try:
-        ctx.default_map = {**(ctx.default_map or {}), **options(path, [str(name) for name in known])}
+        ctx.default_map = {**(ctx.default_map or {}), **options(path, kinds)}
     except InputError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(clean(f"error: {error}"), err=True)
         raise typer.Exit(2) from None
     return path
 

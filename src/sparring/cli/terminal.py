@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from sparring.report.printable import clean, escaped
+
 Update = Callable[[float, str], None]  # (done, note)
 PAUSE = 5.0  # seconds between two plain lines
 
@@ -29,16 +31,17 @@ class Terminal:
 
     def say(self, text: str, style: str | None = None) -> None:
         """One line of the outcome."""
-        self.words.print(text, style=style, markup=False)
+        self.words.print(clean(text), style=style, markup=False)
 
     def show(self, content: RenderableType) -> None:
         """A table or a heading, unless quiet."""
         if not self.quiet:
-            self.words.print(content, markup=False, soft_wrap=False)
+            shown = clean(content) if isinstance(content, str) else content
+            self.words.print(shown, markup=False, soft_wrap=False)
 
     def warn(self, text: str) -> None:
         """A line on stderr, quiet or not."""
-        self.errors.print(f"note: {text}", style="yellow", markup=False)
+        self.errors.print(f"note: {clean(text)}", style="yellow", markup=False)
 
     @contextmanager
     def progress(self, label: str, total: float) -> Iterator[Update]:
@@ -54,17 +57,17 @@ class Terminal:
     @contextmanager
     def _live(self, label: str, total: float) -> Iterator[Update]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(10),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         with Progress(*columns, console=self.errors) as bar:
             task = bar.add_task(label, total=total, note="")
 
             def update(done: float, note: str) -> None:
-                bar.update(task, completed=done, total=total if done else None, note=note)  # None: a pulse
+                bar.update(task, completed=done, total=total if done else None, note=escaped(note))  # None: a pulse
 
             yield update
 
@@ -85,4 +88,4 @@ class Terminal:
 
     def say_aside(self, text: str) -> None:
         """One line on stderr."""
-        self.errors.print(text, markup=False)
+        self.errors.print(clean(text), markup=False)

@@ -24,6 +24,7 @@ from sparring.evaluation.stages import looked, rows
 from sparring.files import written
 from sparring.model import Model
 from sparring.problem import Problem
+from sparring.report.printable import clean, escaped
 from sparring.sealed import seal_tensors
 from sparring.statistics import clopper_pearson
 
@@ -250,16 +251,18 @@ class Result:
     def __str__(self) -> str:
         low, high = self.interval
         lines = [
-            f"{row['name']:<18}{_accuracy(row):>8}  {'broke' if row['interval'] else '':<5} "
+            f"{escaped(row['name']):<18}{_accuracy(row):>8}  {'broke' if row['interval'] else '':<5} "
             f"{row['broke'] if row['interval'] else '':>5}  {row['forwards']:>9,} forwards "
             f"{row['backwards']:>9,} backwards {row['seconds']:>8.1f} s"
             for row in self.table
             if row["reason"] is None
         ]
-        lines += [f"{row['name']:<18} not run: {row['reason']}" for row in self.table if row["reason"] is not None]
+        lines += [
+            f"{escaped(row['name']):<18} not run: {row['reason']}" for row in self.table if row["reason"] is not None
+        ]
         share = f"{self.robust_accuracy:.2%} [{low:.2%}, {high:.2%}]"
         worst = f"robust accuracy at most {share} on {self.examples} examples; {self.verdict}"
-        return "\n".join([*lines, worst, *self.findings])
+        return clean("\n".join([*lines, worst, *self.findings]))
 
 
 def _accuracy(row: dict[str, Any]) -> str:

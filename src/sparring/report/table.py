@@ -35,7 +35,7 @@ def not_run(records: Records) -> str:
     for row in records["table"]:
         if row.get("reason"):
             reasons.setdefault(row["reason"], []).append(row["name"])
-    return "\n".join(f"not run, since {reason}: {', '.join(names)}" for reason, names in reasons.items())
+    return "\n".join(f"not run, since {reason}: {'; '.join(names)}" for reason, names in reasons.items())
 
 
 def curve(records: Records) -> Fitting:

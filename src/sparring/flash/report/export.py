@@ -18,8 +18,9 @@ import sparring
 from sparring.errors import InputError
 from sparring.files import written
 from sparring.flash.records import Analysis, Violation
-from sparring.flash.report.wording import DISCLAIMER, incident, rule_of, shown, verdict
+from sparring.flash.report.wording import DISCLAIMER, incident, rule_of, verdict
 from sparring.flash.standards import Standard
+from sparring.report.printable import escaped
 
 SCHEMA = "sparring.flash/1"
 # What XML 1.0 cannot hold, not even escaped.
@@ -101,7 +102,7 @@ def as_junit(clips: Sequence[Entry], standards: Sequence[Standard]) -> str:
     """JUnit XML: a suite per clip, a case per standard; what is undecided is an error, so that no CI lets it by."""
     root = ElementTree.Element("testsuites", name="sparring flash check")
     for one in clips:
-        suite = ElementTree.SubElement(root, "testsuite", name=_clean(shown(one.source)))
+        suite = ElementTree.SubElement(root, "testsuite", name=_clean(escaped(one.source)))
         about = {"sparring": sparring.__version__, "sha256": one.sha256 or "", "disclaimer": DISCLAIMER}
         properties = ElementTree.SubElement(suite, "properties")
         for name, value in about.items():

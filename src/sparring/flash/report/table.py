@@ -11,32 +11,35 @@ from sparring.flash.records import Analysis, Violation
 from sparring.flash.report.numbers import numbers
 from sparring.flash.report.wording import rule_of, share, span, surface, worst_first
 from sparring.flash.standards import Standard
+from sparring.report.fitting import NARROWEST, Fitting
 
 LISTED = 6  # incidents told of one standard
 _WORDS = {True: "meets", False: "does not meet", None: "undecided"}
 _STYLES = {True: "green", False: "yellow", None: "yellow"}
 
 
-def incidents(analysis: Analysis, asked: Sequence[Standard]) -> Table:
+def incidents(analysis: Analysis, asked: Sequence[Standard]) -> Fitting:
     """Each standard with its verdict, and below it its worst incidents in the order of time."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
     told = bool(_told(analysis))
-    made.add_column("standard, rule" if told else "standard", no_wrap=True)
-    made.add_column("verdict, when" if told else "verdict", no_wrap=True)
-    for heading in ("in 1 s", "area", "beyond") if told else ():
-        made.add_column(heading, justify="right")
+    headings = ["standard, rule", "verdict, when", "in 1 s", "area", "beyond"] if told else ["standard", "verdict"]
+    made = Fitting(headings, rank=[9, 4, 6, 5], left=headings[:2])
     for one in asked:
         verdict = analysis.verdicts[one.name]
-        made.add_row(one.name, _WORDS[verdict.passed], style=_STYLES[verdict.passed])
+        made.add(one.name, _WORDS[verdict.passed], *_blank(told), style=_STYLES[verdict.passed])
         every = worst_first((*verdict.violations, *verdict.advisories))
         for row in sorted(every[:LISTED], key=lambda v: (v.advisory, v.start)):
             area = f"{share(row.area)} of the {surface(rule_of(asked, row))}"
             beyond = share(-row.margin) if row.margin < 0 else ""
             name = f"  {row.rule}{' (advisory)' if row.advisory else ''}"
-            made.add_row(name, span(row.start, row.end), str(row.count), area, beyond, style="dim" * row.advisory)
+            style = "dim" if row.advisory else None
+            made.add(name, span(row.start, row.end), str(row.count), area, beyond, style=style)
         if len(every) > LISTED:
-            made.add_row(f"  … and {len(every) - LISTED} more", style="dim")
+            made.add(f"  … and {len(every) - LISTED} more", "", *_blank(told), style="dim")
     return made
+
+
+def _blank(told: bool) -> list[str]:
+    return [""] * 3 if told else []
 
 
 def clauses(analysis: Analysis) -> Table:
@@ -54,12 +57,10 @@ def _told(analysis: Analysis) -> tuple[Violation, ...]:
     return (*analysis.violations, *analysis.advisories)
 
 
-def before_and_after(before: Analysis, after: Analysis) -> Table:
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("standard", "before", "after"):
-        made.add_column(heading, no_wrap=True)
+def before_and_after(before: Analysis, after: Analysis) -> Fitting:
+    made = Fitting(["standard", "before", "after"], left=["before", "after"])
     for name, found in before.verdicts.items():
-        made.add_row(name, *(_said(one.passed, len(one.violations)) for one in (found, after.verdicts[name])))
+        made.add(name, *(_said(one.passed, len(one.violations)) for one in (found, after.verdicts[name])))
     return made
 
 
@@ -81,8 +82,8 @@ def profiles(known: Iterable[Standard]) -> Table:
 def readings(standard: Standard) -> Table:
     """Every number of a standard, with the clause it comes from."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading, least in (("what", 18), ("value", 10), ("clause", 24)):
-        made.add_column(heading, min_width=least)
+    for heading in ("what", "value", "clause"):
+        made.add_column(heading, min_width=NARROWEST, overflow="fold")
     before: str | None = None
     for line in numbers(standard):
         if line.of != before:

@@ -33,8 +33,9 @@ from sparring.flash.report.pen import (
     wrapped,
 )
 from sparring.flash.report.stills import fitting, harmless, outlined
-from sparring.flash.report.wording import DISCLAIMER, extent, rule_of, shape, shown, span, verdict, worst_first
+from sparring.flash.report.wording import DISCLAIMER, extent, rule_of, shape, span, verdict, worst_first
 from sparring.flash.standards import Standard
+from sparring.report.printable import escaped
 
 Stills = Sequence[tuple[float, NDArray[np.uint8]]]  # seconds, and the frame (H, W, 3) sRGB that is on show then
 
@@ -119,10 +120,10 @@ def _header(analysis: Analysis) -> Image.Image:
     # Why it is only a part goes first, then what was assumed.
     told = [f"Only a part could be analysed: {analysis.partial}"] if analysis.partial else []
     told += analysis.notes
-    lines = [line for note in told[:4] for line in wrapped(shown(note), 15, ROOM, 2)]
+    lines = [line for note in told[:4] for line in wrapped(escaped(note), 15, ROOM, 2)]
     lines += [f"… and {len(told) - 4} more notes"] if len(told) > 4 else []
     page, pen = _blank(76 + 44 * rows + 22 * len(lines) + 26)
-    pen.write((0, -4), elided(shown(PurePath(analysis.source).name), 27, ROOM, middle=True), 27)
+    pen.write((0, -4), elided(escaped(PurePath(analysis.source).name), 27, ROOM, middle=True), 27)
     pen.write((0, 38), elided(shape(analysis), 16, ROOM), 16, FAINT)
     for (row, left), text, (_, passed) in zip(places, words, chips, strict=True):
         _chip(pen, (left, 76 + 44 * row), text, passed)

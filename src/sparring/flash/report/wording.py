@@ -85,11 +85,6 @@ def shape(analysis: Analysis) -> str:
     return " · ".join([f"{width} × {height}", *rate, frames, length])
 
 
-def shown(name: str) -> str:
-    """A file name that can be printed, whatever bytes it is made of."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
-
-
 def worst_first(violations: Iterable[Violation]) -> list[Violation]:
     """Those that decide before those that advise, and in each the farthest beyond its limit first."""
     return sorted(violations, key=lambda v: (v.advisory, v.margin, v.start))
