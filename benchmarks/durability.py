@@ -2,8 +2,9 @@
 
 kill: `evaluate` and `train` are killed (SIGKILL) at random moments, half of them once the first part is written, and
 called again: files and results are those of a run that was never stopped. flips: one random bit of a random file of a
-finished or unfinished folder is flipped, and the run goes on: the result is the same, or it is refused. pairs: two
-runs that differ in one thing share a folder: the second is refused; equal ones, made anew elsewhere, go on.
+finished or unfinished folder is flipped; then the folder is read by all that reads it (`merge`, `--weights`), and the
+run goes on: the result is the same, or it is refused. pairs: two runs that differ in one thing share a folder: the
+second is refused; equal ones, made anew elsewhere, go on.
 
 Every run is a process of its own, forked from one that has imported everything.
 """
@@ -17,11 +18,14 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
+import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,8 +40,10 @@ import sparring as sp
 from benchmarks.figures import table_of
 from benchmarks.measure import settings, table
 from sparring import defenses as d
+from sparring.cli import main as command_line
+from sparring.cli.exits import USAGE
 from sparring.data import load
-from sparring.errors import SparringError
+from sparring.errors import InputError, SparringError
 from sparring.loading import load_network
 from sparring.training import SGD, Flip, OneCycle
 
@@ -101,7 +107,22 @@ def trained(folder: Path, **changes: Any) -> Any:
     return sp.train(network() if net is None else net, (digits.x, digits.y), defense, threat, out=folder, **asked)
 
 
-RUNS: dict[str, Callable[..., Any]] = {"evaluate": evaluated, "train": trained}
+def typed(folder: Path) -> None:
+    """`sparring train`, which goes on by the recipe in its folder."""
+    words = "--model zoo:digits-mlp --data digits --defense trades --threat linf:0.1 --epochs 2 --limit 200"
+    sys.argv = ["sparring", "train", "--out", str(folder), "--quiet"]
+    sys.argv += [] if (folder / "recipe.toml").exists() else words.split()
+    try:
+        with redirect_stdout(None), redirect_stderr(None):
+            command_line()
+    except SystemExit as stop:
+        if stop.code == USAGE:
+            raise InputError("refused on the command line") from stop
+        if stop.code:
+            raise
+
+
+RUNS: dict[str, Callable[..., Any]] = {"evaluate": evaluated, "train": trained, "sparring train": typed}
 
 
 # What a run left, without times.
@@ -127,7 +148,7 @@ def digest(folder: Path, result: Any) -> str:
         for name, value in result.model.state_dict().items():
             tell(name, value)
         tell("history", result.history)
-    else:
+    elif result is not None:
         for name in ("x", "robust", "distance"):
             tell(name, getattr(result, name))
         tell("records", result.records())
@@ -148,7 +169,13 @@ def digest(folder: Path, result: Any) -> str:
             case ".jsonl":
                 tell(name, [json.loads(line) for line in path.read_text().splitlines()])
             case ".pt":
-                tell(name, "here")  # its weights and history are the result's
+                kept = torch.load(path, weights_only=True)
+                tell(f"{name} history", kept["history"])
+                for key, value in sorted({**kept["model"], **kept["buffers"]}.items()):
+                    tell(f"{name} {key}", value)
+            case ".toml":
+                said_there = tomllib.loads(path.read_text())
+                tell(name, {key: value for key, value in said_there.items() if key != "kept"})
             case _:
                 tell(name, "here")
     return said.hexdigest()
@@ -196,9 +223,36 @@ def ended(child: int, told: Path, expected: str) -> Ended:
     return Ended(how or "killed", said)
 
 
-def gone_on(run: str, folder: Path, expected: str, changes: Callable[[], Changes] = dict) -> Ended:
+def undisturbed(work: Callable[[], str]) -> str:
+    """What a process gives that nobody disturbs."""
+    end = ended(*forked(work), "")
+    if end.how != "different":
+        raise RuntimeError(f"an undisturbed run ended as {end}")
+    return end.why
+
+
+def read_back(folder: Path, path: Path, whole: Path, expected: str) -> Ended:
+    """What others read of a folder in which `path` is damaged: `merge` an evaluation's, `--weights` a training's."""
+    if (folder / "run.json").exists():
+        merged = folder.parent / f"{folder.name} merged"
+        end = ended(*forked(lambda: digest(merged, sp.merge([folder], merged))), expected)
+        shutil.rmtree(merged, ignore_errors=True)
+        return end
+    if path.name != "model.safetensors":
+        return Ended("equal")
+    by = f"{Path(__file__).resolve()}:network" if not (folder / "recipe.toml").exists() else "zoo:digits-mlp"
+    wanted = load_file(whole)
+
+    def read() -> str:
+        found = load_network(by, path).state_dict()
+        return str(found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted))
+
+    return ended(*forked(read), "True")
+
+
+def gone_on(run: str, folder: Path, expected: str, changes: Changes | None = None) -> Ended:
     """The run once more on its folder, to the end."""
-    return ended(*forked(lambda: _told(run, folder, changes())), expected)
+    return ended(*forked(lambda: _told(run, folder, changes or {})), expected)
 
 
 def _told(run: str, folder: Path, changes: Changes) -> str:
@@ -221,7 +275,7 @@ def kill(run: str, folder: Path, draw: random.Random, count: int) -> Counter[str
     """Killed at random moments and called again; half of them once the first part was written."""
     clean = folder / "clean"
     start = time.monotonic()
-    expected = ended(*forked(lambda: _told(run, clean, {})), "").why
+    expected = undisturbed(lambda: _told(run, clean, {}))
     whole = time.monotonic() - start
     first = {"evaluate": "blocks/000000.safetensors", "train": "checkpoint.pt"}[run]
     files = {path.relative_to(clean) for path in clean.rglob("*") if path.is_file()}
@@ -238,10 +292,12 @@ def kill(run: str, folder: Path, draw: random.Random, count: int) -> Counter[str
         time.sleep(draw.uniform(0, 0.95) * max(0.05, whole - (time.monotonic() - begun)))
         if told.stat().st_size:  # it was done already
             os.waitpid(child, 0)
+            told.unlink()
             shutil.rmtree(place)
             continue
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        told.unlink()
         was = (place / first).exists()
         end = gone_on(run, place, expected)
         left = {path.relative_to(place) for path in place.rglob("*") if path.is_file()} ^ files
@@ -259,18 +315,22 @@ def flips(folder: Path, draw: random.Random, count: int) -> Counter[str]:
     changes: dict[str, Changes] = {
         "evaluate": {"audit": True},
         "train": {"defense": d.Distillation(temperature=20.0), "epochs": 3},
+        "sparring train": {},
     }
-    stopped = {"evaluate": "blocks/000002.safetensors", "train": "checkpoint.pt"}
-    expected, kept = {}, {}
+    stopped = {"evaluate": "blocks/000002.safetensors", "train": "checkpoint.pt", "sparring train": "checkpoint.pt"}
+    expected: dict[str, str] = {}
+    kept: dict[Path, str] = {}
     for run, asked in changes.items():
         whole, half = folder / run, folder / f"{run} unfinished"
-        expected[run] = ended(*forked(partial(_told, run, whole, asked)), "").why
+        expected[run] = undisturbed(partial(_told, run, whole, asked))
         child, told = forked(partial(_told, run, half, asked))
         while not (half / stopped[run]).exists() and not told.stat().st_size:
             time.sleep(0.005)
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        told.unlink()
         kept |= {whole: run, half: run}
+    merged = undisturbed(lambda: digest(folder / "merged", sp.merge([folder / "evaluate"], folder / "merged")))
     found: Counter[str] = Counter()
     for number in range(count):
         source = draw.choice(sorted(kept))
@@ -281,25 +341,15 @@ def flips(folder: Path, draw: random.Random, count: int) -> Counter[str]:
         at, bit = draw.randrange(len(content)), draw.randrange(8)
         content[at] ^= 1 << bit
         path.write_bytes(bytes(content))
-        read = _weights(path, source) if path.name == "model.safetensors" else "equal"
-        end = gone_on(run, place, expected[run], partial(dict, changes[run]))
-        good = end.how in ("equal", "refused") and read in ("equal", "refused")
-        found[end.how if good else "BELIEVED WRONGLY"] += 1
+        name = path.relative_to(place)
+        ends = [read_back(place, path, source / name, merged), gone_on(run, place, expected[run], changes[run])]
+        good = all(end.how in ("equal", "refused") for end in ends)
+        found[ends[-1].how if good else "BELIEVED WRONGLY"] += 1
         if not good:
-            name = path.relative_to(place)
-            print(f"NOT MET: {source.name}, byte {at} of {name}, bit {bit}: {end}, read as weights: {read}", flush=True)
+            print(f"NOT MET: {source.name}, byte {at} of {name}, bit {bit}: read {ends[0]}, gone on {ends[1]}")
         shutil.rmtree(place)
+    print(f"flips: {dict(found)}", flush=True)
     return found
-
-
-def _weights(path: Path, source: Path) -> str:
-    """What `--weights` makes of a damaged file of a training."""
-    whole = load_file(source / path.relative_to(path.parents[len(path.parts) - len(source.parts) - 1]).name)
-    try:
-        found = load_network(f"{Path(__file__).resolve()}:network", path).state_dict()
-    except SparringError:
-        return "refused"
-    return "equal" if all(torch.equal(found[name], whole[name]) for name in whole) else "different"
 
 
 class Scaled(nn.Module):
@@ -464,7 +514,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         root = Path(place)
         evaluated(root / "warm", limit=10, audit=True)  # what is imported on first use is so before the first fork
         trained(root / "warm too", epochs=1, examples=50)
-        for run in RUNS if "kill" in chosen.only else ():
+        typed(root / "warm three")
+        for run in ("evaluate", "train") if "kill" in chosen.only else ():
             told = kill(run, root / f"kill {run}", random.Random(chosen.seed), chosen.kills)
             later, good = told["killed later"], sum(told.values()) - told["DIFFERENT"]
             rows.append((f"`{run}` killed and called again: identical", f"{chosen.kills}, {later} late", good))

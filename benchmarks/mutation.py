@@ -5,7 +5,7 @@ quickest first, until one fails. A run that takes much longer than it should cou
 either equivalent, with the reason in results/mutation_equivalent.json, or a hole. Finished rows are kept in --out.
 
 The copy of the package is made once, in --work; so is the map of which test runs through which line, by the package
-`coverage`, to which test files that it does not know yet are added. A test that fails on the unchanged copy is left out.
+`coverage`, to which test files that it does not know yet are added. Tests that fail on the unchanged copy are left out.
 """
 
 from __future__ import annotations

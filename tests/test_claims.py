@@ -16,7 +16,7 @@ KEPT = {path.stem: read(path.stem) for path in sorted(RESULTS.glob("*.json")) if
 PAGES = list(claims.pages())
 TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 # Tables that explain and measure nothing; the numbers in them are thresholds and defaults.
-EXPLAIN = {"check", "verdict", "parameter", "rule", "trap", "", "field"}
+EXPLAIN = {"check", "verdict", "parameter", "rule", "trap", "", "field", "exit code"}
 
 
 def table(*rows: tuple[str, ...], kinds: tuple[figures.Kind, ...]) -> Figure:

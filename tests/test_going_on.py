@@ -197,20 +197,47 @@ def test_options_come_from_a_file_and_the_line_wins(type_: Type) -> None:
     assert json.loads(by_json.out)["seed"] == 3
 
 
+def test_paths_in_a_file_are_read_from_where_one_stands(type_: Type) -> None:
+    Path("settings").mkdir()
+    Path("settings/e.toml").write_text('model = "net.py:Net"\nthreat = "linf:0.1"\nplan = "quick"\nout = "made"\n')
+    assert type_("evaluate --config settings/e.toml --limit 8").code in (0, 3)
+    assert Path("made/run.json").is_file()
+    assert not Path("settings/made").exists()
+    assert type_("evaluate --config settings/e.toml --limit 8 --out other").code in (0, 3)
+    assert Path("other/run.json").is_file()
+    assert "contradict each other" in type_("evaluate --config settings/e.toml --no-save").err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('modle = "net.py:Net"\n', "modle is unknown. Did you mean model?"),
         ("[threat]\nnorm = 1\n", "threat is a table"),
         ("threat = \n", "cannot be read"),
-        ('model = "net.py:Net"\nthreat = "linf:0.1"\nlimit = "many"\n', "--limit"),
-        ('model = "net.py:Net"\nthreat = "linf:0.1"\nlimit = 1.5\n', "--limit"),
-        ('model = "net.py:Net"\nthreat = 3\n', "3"),
-        ('config = "other.toml"\n', "config"),
+        ("threat = 3\n", "threat '3' is unknown"),
+        ("threat = true\n", "threat is True; give text in quotes"),
+        ('limit = "many"\n', "limit is 'many'; give a whole number"),
+        ("limit = 1.5\n", "limit is 1.5; give a whole number"),
+        ("limit = true\n", "limit is True; give a whole number"),
+        ("limit = 0\n", "--limit"),
+        ("batch-size = 4\nbatch_size = 5\n", "batch_size is there twice"),
+        ("seed = 1e3\n", "seed is 1000.0; give a whole number"),
+        ("seed = 18446744073709551616\n", "--seed is 18446744073709551616"),
+        ("require = true\n", "require is True; give a number"),
+        ("require = nan\n", "--require"),
+        ('quiet = "false"\n', "quiet is 'false'; give true or false"),
+        ("quiet = 1\n", "quiet is 1; give true or false"),
+        ("bounds = [0, true]\n", "bounds is [0, True]; give text in quotes, a number or a list of numbers"),
+        ("bounds = [0, 1, 2]\n", "--bounds is '0,1,2'; give 2 numbers"),
+        ("mean = []\n", "mean is []"),
+        ("out = 1979-05-27\n", "out is datetime.date(1979, 5, 27)"),
+        ('config = "other.toml"\n', "config is unknown"),
     ],
 )
 def test_a_file_with_what_is_no_option_is_refused(text: str, words: str, type_: Type) -> None:
-    Path("e.toml").write_text(text)
+    rest = {"model": "net.py:Net", "threat": "linf:0.1"}
+    lines = [f'{name} = "{value}"\n' for name, value in rest.items() if name not in text]
+    Path("e.toml").write_text("".join(lines) + text)
     said = type_("evaluate --config e.toml --no-save")
     assert said.code == 2
     assert words in " ".join(said.err.split())

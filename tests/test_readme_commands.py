@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,13 @@ NET = "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten()
 def test_readme_has_commands() -> None:
     assert len(COMMANDS) > 8
     assert {line.split()[0] for line in LINES} <= {"sparring", "make", "pip"}
-    assert "`pip install .`" in (ROOT / "README.md").read_text()
+
+
+def test_what_pip_is_asked_to_install_is_here() -> None:
+    asked = re.findall(r"`pip install ([^`]+)`", (ROOT / "README.md").read_text())
+    assert "." in asked
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {re.sub(r"'?\.\[(\w+)\]'?", r"\1", one) for one in asked} - {"."} <= set(extras)
 
 
 def test_what_make_is_asked_stands_in_the_makefile() -> None:
@@ -90,3 +97,7 @@ def test_the_commands_run_as_printed(type_: Type) -> None:
         more = "--plan quick" if "--shard" in line else SMALLER.get(words[0], "")
         said = type_(f"{line.removeprefix('sparring ')} {more}")
         assert said.code in known.get(words[0], {0}), f"{line}: {said.err}"
+        for name in (words[words.index(option) + 1] for option in ("--out", "--picture") if option in words):
+            assert any(Path(name).iterdir()), line
+    assert Path("runs/robust/model.safetensors").is_file()
+    assert Path("fixed.mp4").stat().st_size

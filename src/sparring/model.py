@@ -60,6 +60,8 @@ class Model(nn.Module):
         super().__init__()
         if not callable(net):
             raise InputError(f"net is a {type(net).__name__}; pass a torch.nn.Module or a callable")
+        if isinstance(net, type):
+            raise InputError(f"net is the class {net.__name__}; make one: {net.__name__}(...)")
         low, high = _edges(bounds)
         if mode not in ("eval", "as-is"):
             raise InputError(f'mode is {mode!r}; use "eval" or "as-is"')
@@ -72,8 +74,8 @@ class Model(nn.Module):
         self.eot = eot
         self.bpda = named(net, bpda) if isinstance(net, nn.Module) and bpda else {}
         self.gradients = gradients
-        self.register_buffer("mean", _buffer(mean), persistent=False)
-        self.register_buffer("std", _buffer(std), persistent=False)
+        self.register_buffer("mean", _buffer("mean", mean), persistent=False)
+        self.register_buffer("std", _buffer("std", std), persistent=False)
         if self.std is not None and not bool((self.std > 0).all()):
             raise InputError(f"std is {self.std.tolist()}; every entry must be above 0")
         self._quiet = 0
@@ -232,7 +234,8 @@ def mean_logits(draws: Sequence[Tensor]) -> Tensor:
 def _edges(bounds: object) -> tuple[float, float]:
     """Raises InputError where the bounds are no two increasing numbers; they may be of torch or NumPy."""
     try:
-        low, high = (float(edge) for edge in bounds if not isinstance(edge, bool))  # type: ignore[attr-defined]
+        edges = [edge.item() if hasattr(edge, "item") else edge for edge in bounds]  # type: ignore[attr-defined]
+        low, high = (float(edge) for edge in edges if not isinstance(edge, bool | str))
     except (TypeError, ValueError, RuntimeError):
         low = high = math.nan
     if not low < high:
@@ -248,8 +251,17 @@ def _printed(value: object) -> str:
     return type(value).__qualname__ if " at 0x" in repr(value) else repr(value)
 
 
-def _buffer(value: float | Sequence[float] | Tensor | None) -> Tensor | None:
-    return None if value is None else torch.as_tensor(value, dtype=torch.float32).flatten().clone()
+def _buffer(name: str, value: float | Sequence[float] | Tensor | None) -> Tensor | None:
+    """Raises InputError where the value is no finite numbers."""
+    if value is None:
+        return None
+    try:
+        given = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.tensor([])
+    if given.dtype == torch.bool or given.is_complex() or not given.numel() or not bool(given.isfinite().all()):
+        raise InputError(f"{name} is {value!r}; give a finite number, or one a channel")
+    return given.to(torch.float32).flatten().clone()
 
 
 def _channels(value: Tensor, x: Tensor) -> Tensor:

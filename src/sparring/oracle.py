@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.blame import blaming
-from sparring.errors import ModelError, NoGradient
+from sparring.errors import InputError, ModelError, NoGradient
 from sparring.model import Model, mean_logits
 from sparring.nearness import Nearness
 from sparring.problem import Objective, Problem, Seen, check_classes
@@ -113,7 +113,7 @@ class Oracle:
         largest = seen.gradient.flatten(seen.score.ndim).abs().amax(-1)
         if self.lenient:
             seen, largest = self._mended(problem, seen, largest)
-        self._finite(problem, largest, "input gradient")
+        self._finite(problem, x, largest, "input gradient")
         dead = (largest == 0).long().reshape(len(x), -1).sum(1)
         self.zero_gradients.index_add_(0, problem.slot, dead * self.model.eot)  # passes, not means
         self._note(problem, x, seen.logits)
@@ -164,19 +164,19 @@ class Oracle:
 
     def _forward(self, problem: Problem, x: Tensor, exact: Model | None = None) -> Tensor:
         with self._looking(problem):
-            return self._answer(problem, x) if exact is None else self._heard(problem, exact.once(x))
+            return self._answer(problem, x) if exact is None else self._heard(problem, x, exact.once(x))
 
     def _looking(self, problem: Problem) -> AbstractContextManager[None]:
         """A row's clock is the count of its forwards, so that no two looks of it share a draw."""
         return looking(problem.draws, problem.index, problem.slot, self.forwards)
 
     def _answer(self, problem: Problem, x: Tensor) -> Tensor:
-        return self._heard(problem, self.model.once(x))
+        return self._heard(problem, x, self.model.once(x))
 
-    def _heard(self, problem: Problem, logits: Tensor) -> Tensor:
+    def _heard(self, problem: Problem, x: Tensor, logits: Tensor) -> Tensor:
         """The logits of one draw, charged and checked."""
         self.forwards.index_add_(0, problem.slot, torch.ones_like(problem.slot))
-        self._finite(problem, logits.detach(), "logits")
+        self._finite(problem, x, logits.detach(), "logits")
         if not self.classes:
             self.classes = logits.shape[1]
             name = "targets" if problem.goal.targeted else "y"
@@ -186,13 +186,18 @@ class Oracle:
             logits = logits.clamp_min(torch.finfo(logits.dtype).tiny).log()
         return logits
 
-    def _finite(self, problem: Problem, values: Tensor, what: str) -> None:
+    def _finite(self, problem: Problem, x: Tensor, values: Tensor, what: str) -> None:
         if math.isfinite(float(values.sum())):
             return  # one number tells, in every step; a sum may overflow where no entry does, so look closer
         fine = torch.isfinite(values)
         if not bool(fine.all()):
             row = int((~fine.reshape(len(fine), -1).all(1)).nonzero()[0])
             value = float(values[row].flatten()[~fine[row].flatten()][0])
+            if not bool(x[row].isfinite().all()):
+                raise InputError(
+                    f"the attack moved example {int(problem.index[row])} to a point that is not finite; its numbers, or "
+                    "the radius, are too large: give smaller ones"
+                )
             raise (NoGradient if what == "input gradient" else ModelError)(
                 f"the {what} of example {int(problem.index[row])} is {value}; nothing can be concluded about "
                 "it. Check the network for overflow, log(0) or division by zero, or run it in float32"

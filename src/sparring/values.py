@@ -17,9 +17,15 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 from sparring.errors import InputError
 
 
+LARGEST = 3.4e38
+
+
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`. above: `low` itself is none of them. below: nor is `high`."""
+    """Numbers from `low` to `high`. above: `low` itself is none of them. below: nor is `high`.
+
+    None is beyond what single precision holds, in which networks compute.
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -30,7 +36,7 @@ class Range:
         """Whether the number is one of them; NaN and infinity never are."""
         over = self.low < number if self.above else self.low <= number
         under = number < self.high if self.below else number <= self.high
-        return bool(over and under and -math.inf < number < math.inf)
+        return bool(over and under and -LARGEST <= number <= LARGEST)
 
     def words(self, kind: type) -> str:
         """What to give, in words."""
@@ -113,7 +119,8 @@ def _read(hint: Any, given: Any) -> tuple[Any, str]:
         return given, ""
     fits = isinstance(given, Integral if kind is int else Real) and not isinstance(given, bool)
     if not (fits and values.holds(given)):
-        return given, values.words(kind)
+        beyond = fits and LARGEST < abs(given) != math.inf
+        return given, values.words(kind) + (f", and at most {LARGEST:g}" if beyond else "")
     return (given if type(given) in (int, float) else kind(given)), ""
 
 

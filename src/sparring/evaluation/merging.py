@@ -32,7 +32,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Result:
     Raises:
         InputError: there are no folders.
         ResumeError: a folder holds no run, or another run than the first (the first difference is named); a block
-            differs between two folders; examples are missing; `out` holds another run.
+            differs between two folders; a block or an audit is damaged; examples are missing; `out` holds another run.
     """
     if not folders or isinstance(folders, str | Path):
         raise InputError(f"folders is {folders!r}; give a list of at least one, such as ['runs/a', 'runs/b']")
@@ -45,11 +45,11 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Result:
     if missing := [number for number in wanted if not holders[number]]:
         raise ResumeError(_missing(runs, missing))
     found = {number: _agreed(number, holders[number]) for number in wanted}
+    audit = next((audit for audit in map(_audit, runs) if audit is not None), None)
     merged = Run.open(Path(out), header, resume=True, block_size=header["block_size"])
     for number in wanted:
         merged.save(number, found[number])
     merged.ledger(wanted).follow(found.get)
-    audit = next((audit for run in runs if (audit := Audit.load(run.blocks, run.header["run"])) is not None), None)
     if audit is not None:
         audit.save(merged.blocks, header["run"])
     result = Result(Block.join([found[number] for number in wanted]), header, audit)
@@ -78,6 +78,18 @@ def _held(run: Run, number: int) -> Block | None:
     except Broken as why:
         raise ResumeError(
             f"{run.path(number)} cannot be used: {why}; remove it, and evaluate again to compute it"
+        ) from why
+
+
+def _audit(run: Run) -> Audit | None:
+    """The audit that the folder of a run has, or None. A damaged one may have said that the number is not reliable."""
+    try:
+        return Audit.read(run.blocks, run.header["run"])
+    except FileNotFoundError:
+        return None
+    except Broken as why:
+        raise ResumeError(
+            f"{run.blocks / 'audit.json'} cannot be used: {why}; evaluate again with audit=True to make it anew"
         ) from why
 
 

@@ -22,15 +22,15 @@ def parse(text: str) -> Norm:
     """
     if not isinstance(text, str):
         raise InputError(f"threat is {text!r}; write one such as 'linf:8/255', or pass sp.Linf(8/255)")
-    name, _, radius = text.partition(":")
+    name, colon, radius = text.partition(":")
     norm = THREATS.get(name.strip().lower())
     if norm is None:
         hint = closest(name.strip(), THREATS)
         raise InputError(f"threat {text!r} is unknown.{hint} Use one of {', '.join(THREATS)}, such as linf:8/255")
-    if not radius:
+    if not colon:
         return norm()
     try:
-        over, _, under = radius.partition("/")
-        return norm(float(over) / float(under or 1))
+        over, slash, under = radius.partition("/")
+        return norm(float(over) / float(under if slash else 1))
     except (ValueError, ZeroDivisionError):
         raise InputError(f"threat {text!r} has radius {radius!r}; give a number or a fraction like 8/255") from None

@@ -61,7 +61,7 @@ class Norm:
         mask: what may change: a bool tensor that broadcasts to the examples, True where it may.
 
     Raises:
-        InputError: the radius is negative, NaN, or not one number (or one an example).
+        InputError: the radius is negative, infinite, NaN, or not one number (or one an example).
     """
 
     eps: float | Tensor | None = None
@@ -77,9 +77,9 @@ class Norm:
         numeric = isinstance(self.eps, int | float | Tensor) and not isinstance(self.eps, bool)
         values = torch.as_tensor(self.eps) if numeric else torch.tensor(torch.nan)
         odd = values.ndim > 1 or values.is_complex() or values.dtype == torch.bool
-        if odd or not bool((values >= 0).all()):
+        if odd or not bool(((values >= 0) & values.isfinite()).all()):
             raise InputError(
-                f"{type(self).__name__} has radius {self.eps!r}; give a number of at least 0, or one an example"
+                f"{type(self).__name__} has radius {self.eps!r}; give a finite number of at least 0, or one an example"
             )
 
     @property
@@ -107,9 +107,10 @@ class Norm:
         mask: Any = self.mask
         try:
             return torch.as_tensor(mask, device=x.device).bool().expand_as(x)
-        except RuntimeError:
+        except (RuntimeError, TypeError, ValueError):
+            what = f"has shape {tuple(mask.shape)}" if hasattr(mask, "shape") else f"is {mask!r}"
             raise InputError(
-                f"mask has shape {tuple(mask.shape)}, which does not broadcast to x {tuple(x.shape)}; "
+                f"mask {what}, which does not broadcast to x {tuple(x.shape)}; "
                 "give one of the example's shape, or one an example"
             ) from None
 

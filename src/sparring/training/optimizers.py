@@ -14,7 +14,10 @@ import torch
 from torch import nn
 
 from sparring.errors import InputError
-from sparring.values import Amount, check_fields
+from sparring.values import Amount, Range, check_fields
+
+
+Momentum = Annotated[float, Range(0, 1, below=True)]  # from 1 on, no step is ever forgotten
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class SGD:
     """Stochastic gradient descent with momentum, Nesterov's or the usual one."""
 
     lr: Amount = 0.1
-    momentum: Amount = 0.9
+    momentum: Momentum = 0.9
     weight_decay: Amount = 0.0
     nesterov: bool = False
 

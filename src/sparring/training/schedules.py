@@ -10,9 +10,10 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
+from numbers import Real
 
 from sparring.errors import InputError
-from sparring.values import check_fields
+from sparring.values import Amount, check_fields
 
 Schedule = Callable[[float], float]
 
@@ -21,8 +22,8 @@ Schedule = Callable[[float], float]
 class Linear:
     """From `start` to `end`, reached when the share `until` is done, and `end` from there."""
 
-    start: float = 0.0
-    end: float = 1.0
+    start: Amount = 0.0
+    end: Amount = 1.0
     until: float = 1.0
 
     def __post_init__(self) -> None:
@@ -71,11 +72,11 @@ class Milestones:
     """1 at first, multiplied by `factor` at each of the shares `at`."""
 
     at: tuple[float, ...] = (0.5, 0.75)
-    factor: float = 0.1
+    factor: Amount = 0.1
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if list(self.at) != sorted(self.at) or not all(0 < share < 1 for share in self.at):
+        if not _shares(self.at):
             raise InputError(f"at is {self.at}; give increasing shares of the training, each in (0, 1)")
 
     def __call__(self, done: float) -> float:
@@ -88,6 +89,13 @@ SCHEDULES: dict[str, type[Linear] | type[OneCycle] | type[Cosine] | type[Milesto
     "cosine": Cosine,
     "milestones": Milestones,
 }
+
+
+def _shares(values: object) -> bool:
+    """Whether the values are increasing shares, each in (0, 1)."""
+    if not isinstance(values, tuple | list) or not all(isinstance(one, Real) for one in values):
+        return False
+    return list(values) == sorted(values) and all(0 < one < 1 for one in values)
 
 
 def _share(name: str, value: float) -> None:
