@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--count", type=int, default=160)
+    parser.add_argument("--part", default="0/1", help="every n-th of them, as in 0/4; each needs a --work of its own")
+    parser.add_argument("--seconds", type=float, default=1e9, help="of tests a change, the quickest first")
     parser.add_argument("--again", action="store_true", help="run once more what was not caught")
     parser.add_argument("--report", action="store_true", help="no more than the report of what is there")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/mutation.jsonl"))
@@ -200,8 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = [one for one in drawn if one.name not in done or (chosen.again and not done[one.name]["caught"])]
     if wanted and not chosen.report:
         copy.follow()
-        for one in wanted:
-            row = {"name": one.name, **asdict(one), **copy.tried(one)}
+        first, step = map(int, chosen.part.split("/"))
+        for one in wanted[first::step]:
+            row = {"name": one.name, **asdict(one), **copy.tried(one, chosen.seconds)}
             done[one.name] = row
             chosen.out.parent.mkdir(parents=True, exist_ok=True)
             with chosen.out.open("a") as file:
@@ -261,8 +264,10 @@ class Copy:
             for line, tests in found["lines"].items():
                 self.map["lines"].setdefault(line, []).extend(tests)
             kept.write_text(json.dumps(self.map))
+        there = _collected(self.tree)
+        self.map["failed"] += [test for test in self.map["seconds"] if test not in there]  # renamed since
 
-    def tried(self, mutant: Mutant) -> dict[str, object]:
+    def tried(self, mutant: Mutant, most: float) -> dict[str, object]:
         """Whether a test fails that runs through the changed line."""
         tests = self._through(mutant)
         tests = sorted(set(tests) - set(self.map["failed"]), key=lambda test: self.map["seconds"].get(test, 1.0))
@@ -273,6 +278,8 @@ class Copy:
         path.write_text(before[: mutant.start] + mutant.new + before[mutant.end :])
         clock = time.monotonic()
         seconds = {test: self.map["seconds"].get(test, 1.0) for test in tests}
+        spent = list(accumulate(seconds.values()))
+        seconds = {test: seconds[test] for test, sofar in zip(tests, spent, strict=True) if sofar <= most}
         try:
             failed = _run(self.tree, seconds)
         finally:
@@ -353,6 +360,14 @@ def _child(tree: Path, tests: Mapping[str, float], told: str) -> None:
         Path(told).write_text(f"{type(error).__name__}: {error}")
     finally:
         os._exit(0)
+
+
+def _collected(tree: Path) -> set[str]:
+    """The names of all tests that there are."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    place = os.environ | {"PYTHONPATH": f"{tree / 'src'}:{tree}"}
+    done = subprocess.run(command, cwd=tree, env=place, capture_output=True, text=True)
+    return {line for line in done.stdout.splitlines() if "::" in line}
 
 
 def _followed(tree: Path, kept: Path, files: Sequence[str]) -> dict[str, Any]:
