@@ -364,7 +364,7 @@ def _child(tree: Path, tests: Mapping[str, float], told: str) -> None:
 
 def _collected(tree: Path) -> set[str]:
     """The names of all tests that there are."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-o", "addopts=-q --import-mode=importlib"]
     place = os.environ | {"PYTHONPATH": f"{tree / 'src'}:{tree}"}
     done = subprocess.run(command, cwd=tree, env=place, capture_output=True, text=True)
     return {line for line in done.stdout.splitlines() if "::" in line}

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
-from sparring.blame import blamed
 from sparring.errors import InputError
 from typed import Said, Type
 
@@ -152,6 +151,8 @@ def test_traceback_shows_all_of_it(tmp_path: Path) -> None:
 
 
 def test_in_python_it_keeps_its_type_and_says_whose_it_is() -> None:
+    from sparring.blame import blamed
+
     class Mine(Exception):
         pass
 

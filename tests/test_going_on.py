@@ -82,7 +82,7 @@ def test_ctrl_c_says_how_much_is_finished_in_python_and_on_the_command_line(type
 
 
 def test_so_it_does_in_training(type_: Type, tmp_path: Path) -> None:
-    net = Stopping(30)
+    net = Stopping(20)
     with pytest.raises(KeyboardInterrupt) as stop:
         sp.train(net, digits(), sp.defenses.Standard(), epochs=9, batch_size=10, out=tmp_path / "p")
     (note,) = stop.value.__notes__

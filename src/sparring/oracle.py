@@ -195,8 +195,8 @@ class Oracle:
             value = float(values[row].flatten()[~fine[row].flatten()][0])
             if not bool(x[row].isfinite().all()):
                 raise InputError(
-                    f"the attack moved example {int(problem.index[row])} to a point that is not finite; its numbers, or "
-                    "the radius, are too large: give smaller ones"
+                    f"the attack moved example {int(problem.index[row])} to a point that is not finite; its numbers, "
+                    "or the radius, are too large: give smaller ones"
                 )
             raise (NoGradient if what == "input gradient" else ModelError)(
                 f"the {what} of example {int(problem.index[row])} is {value}; nothing can be concluded about "

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from sparring.errors import InputError
 
-
 LARGEST = 3.4e38
 
 

@@ -15,7 +15,6 @@ import sparring as sp
 from models import linear
 from sparring import defenses, gradients, training
 from sparring.errors import InputError
-from sparring.values import Range
 
 NAN, INF = float("nan"), float("inf")
 
@@ -39,7 +38,7 @@ def registered() -> dict[str, Any]:
 EVERY = registered()
 
 
-def numeric() -> Iterator[tuple[str, str, type, tuple[Range, ...], bool]]:
+def numeric() -> Iterator[tuple[str, str, type, tuple[Any, ...], bool]]:
     """Every field that is a number: whose it is, its name, int or float, its range, whether it may be None."""
     for which, value in EVERY.items():
         hints = get_type_hints(type(value), include_extras=True)
@@ -49,7 +48,7 @@ def numeric() -> Iterator[tuple[str, str, type, tuple[Range, ...], bool]]:
             kinds = [one for one in parts if one is not NoneType] or kinds
             if len(kinds) != 1:
                 continue
-            ranges = tuple(one for one in getattr(kinds[0], "__metadata__", ()) if isinstance(one, Range))
+            ranges = tuple(one for one in getattr(kinds[0], "__metadata__", ()) if hasattr(one, "low"))
             kind = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
             if kind in (int, float):
                 yield which, field.name, kind, ranges, NoneType in parts
@@ -71,7 +70,7 @@ def test_there_are_many() -> None:
     "value", [True, False, "1", "x", NAN, INF, -INF, [1], torch.tensor([1.0, 2.0]), np.bool_(True)], ids=str
 )
 def test_what_is_no_number_is_refused(
-    which: str, name: str, kind: type, ranges: tuple[Range, ...], optional: bool, value: Any
+    which: str, name: str, kind: type, ranges: tuple[Any, ...], optional: bool, value: Any
 ) -> None:
     with pytest.raises(InputError, match=name):
         replace(EVERY[which], **{name: value})
@@ -79,7 +78,7 @@ def test_what_is_no_number_is_refused(
 
 @EACH
 def test_what_is_out_of_range_is_refused_and_named(
-    which: str, name: str, kind: type, ranges: tuple[Range, ...], optional: bool
+    which: str, name: str, kind: type, ranges: tuple[Any, ...], optional: bool
 ) -> None:
     beyond: list[float] = []
     for one in ranges:
@@ -99,7 +98,7 @@ def test_what_is_out_of_range_is_refused_and_named(
 
 @EACH
 def test_a_number_of_numpy_is_as_good_as_one_of_python(
-    which: str, name: str, kind: type, ranges: tuple[Range, ...], optional: bool
+    which: str, name: str, kind: type, ranges: tuple[Any, ...], optional: bool
 ) -> None:
     value = getattr(EVERY[which], name)
     if value is None:
@@ -128,6 +127,25 @@ CASES: list[Any] = [
     lambda: sp.Square(p=0),
     lambda: sp.threats.parse(None),  # type: ignore[arg-type]
     lambda: sp.Linf(True),
+    lambda: sp.Linf(INF),
+    lambda: sp.threats.parse("linf:1e400"),
+    lambda: sp.threats.parse("linf:"),
+    lambda: sp.threats.parse("linf:8/"),
+    lambda: sp.PGD(step_size=1e300),
+    lambda: sp.PGD(n_targets=10**400),
+    lambda: training.Milestones(at=("x",)),  # type: ignore[arg-type]
+    lambda: training.Milestones(at=3),  # type: ignore[arg-type]
+    lambda: training.Milestones(factor=-1.0),
+    lambda: training.Linear(start=-1.0),
+    lambda: training.SGD(momentum=1.0),
+    lambda: sp.Model(linear(2, 2), mean=[NAN]),
+    lambda: sp.Model(linear(2, 2), mean="a"),  # type: ignore[arg-type]
+    lambda: sp.Model(linear(2, 2), mean=[]),
+    lambda: sp.Model(linear(2, 2), std=[True]),
+    lambda: sp.Model(linear(2, 2), std=INF),
+    lambda: sp.Model(linear(2, 2), bounds=("0", "1")),  # type: ignore[arg-type]
+    lambda: sp.Model(linear(2, 2), bounds=(np.False_, np.True_)),  # type: ignore[arg-type]
+    lambda: sp.Model(torch.nn.Linear),
 ]
 
 
@@ -135,6 +153,14 @@ CASES: list[Any] = [
 def test_the_cases_that_were_found(number: int) -> None:
     with pytest.raises(InputError):
         CASES[number]()
+
+
+def test_an_attack_that_leaves_all_numbers_is_told_and_the_network_is_not_blamed() -> None:
+    net, x = linear(6, 3), torch.rand(8, 6)
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    with pytest.raises(InputError, match="to a point that is not finite; its numbers, or the radius, are too large"):
+        sp.MIFGSM(decay=1e30)(net, x, y, sp.L2(1e-3))
 
 
 def test_a_negative_step_no_longer_reads_as_robustness() -> None:

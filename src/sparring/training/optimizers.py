@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from sparring.errors import InputError
 from sparring.values import Amount, Range, check_fields
-
 
 Momentum = Annotated[float, Range(0, 1, below=True)]  # from 1 on, no step is ever forgotten
 
