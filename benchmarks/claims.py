@@ -11,6 +11,7 @@ import argparse
 import datetime
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,8 @@ def _again(claim: Claim, rewrite: bool, work: Path | None) -> list[str]:
             told += found
             if found or rewrite:
                 write(stamped(new, claim.command, *_now(), took))
+                for picture in Path(folder).glob("*.png"):
+                    shutil.copy(picture, ROOT / "docs")
     return told
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.figures import Kind, sentence_of, table_of
+from benchmarks.figures import Kind, picture_of, sentence_of, table_of
 from benchmarks.measure import settings
 from sparring.cli.demo import HEADINGS, Demo, caption, reading, table
 from sparring.cli.terminal import Terminal
@@ -49,6 +49,7 @@ def main() -> None:
     settings(threads=1)
     with tempfile.TemporaryDirectory() as folder:
         found = Demo(Path(folder), Terminal(quiet=True)).run()
+        picture_of(Path(folder) / "demo.png")
     shown = "\n".join([text(table(found), 100), "", *reading(found)])
     print(shown)
     table_of("demo", HEADER, rows(found), KINDS, f"```text\n{shown}\n```")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,6 +62,12 @@ def table_of(
 def sentence_of(name: str, words: str, kind: Kind) -> None:
     """A sentence, or a part of one; `kind` is that of its numbers."""
     _give(Figure(name, words, ("",), ((words,),), (kind,)))
+
+
+def picture_of(path: Path) -> None:
+    """A picture of the pages, docs/NAME of the file's name; it is taken over where a figure of the same run is."""
+    if folder := os.environ.get(FOLDER):
+        shutil.copy(path, folder)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
