@@ -257,3 +257,37 @@ def test_towards_a_class_it_reaches_that_class_at_its_own_boundary() -> None:
 def test_wrong_settings_are_named(keywords: dict[str, Any], name: str) -> None:
     with pytest.raises(sp.InputError, match=rf"FAB has {name}="):
         replace(sp.FAB(), **keywords)
+
+
+def test_new_starts_lie_at_half_the_distance_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section 3.5: half of what was found so far, of the radius where nothing was."""
+    from sparring.attacks.fab import attack
+
+    asked: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    real = attack.beside
+
+    def kept(problem: Any, known: torch.Tensor, number: int) -> torch.Tensor:
+        start = real(problem, known, number)
+        asked.append((problem.index, known, problem.region.distance(start)))
+        return start
+
+    monkeypatch.setattr(attack, "beside", kept)
+    net = relu(6, 3)
+    x = torch.rand(12, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    model = sp.Model(net, bounds=(-9.0, 9.0))
+    first = sp.FAB(steps=10)(model, x, y, sp.L2())
+    both = sp.FAB(steps=10, restarts=2)(model, x, y, sp.L2())
+    assert first.success.all()
+    ((index, known, away),) = asked
+    torch.testing.assert_close(known, first.distance[index], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(away, known / 2, rtol=1e-3, atol=1e-5)
+    assert (both.distance <= first.distance * (1 + 1e-5)).all()
+    # With a radius in which nothing falls, half of that.
+    asked.clear()
+    small = float(first.distance.min()) / 50
+    sp.FAB(steps=2, restarts=2)(model, x, y, sp.L2(small))
+    ((_, known, away),) = asked
+    assert known.isinf().all()
+    torch.testing.assert_close(away, torch.full_like(away, small / 2), rtol=1e-3, atol=1e-6)

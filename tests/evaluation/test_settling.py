@@ -15,6 +15,7 @@ from sparring.evaluation import machine
 from sparring.evaluation.bench import Bench
 from sparring.evaluation.machine import _declining, _sizes, _tried, settle
 from sparring.evaluation.settings import Settings
+from sparring.problem import Seen
 
 CPU = torch.device("cpu")
 
@@ -146,3 +147,22 @@ def test_where_time_ran_out_at_the_best_the_usual_size_is_taken() -> None:
     tried = list(map(int, found.measured["milliseconds"]))
     assert max(tried) < 128
     assert found.batch_size == 128
+
+
+@pytest.mark.parametrize(("other", "astray"), [(0, False), (1, False), (2, True)])
+def test_a_coarse_form_goes_astray_where_it_says_other_classes_of_more_than_a_few(other: int, astray: bool) -> None:
+    rows = round(1 / (1 - machine.SAME_WAY))  # of so many, one other class is just allowed
+    logits = torch.eye(3)[torch.zeros(rows, dtype=torch.int64)]
+    moved = logits.clone()
+    moved[:other] = torch.tensor([0.0, 1.0, 0.0])
+    gradient = torch.ones(rows, 2)
+    one, two = (Seen(said, torch.zeros(rows), gradient) for said in (logits, moved))
+    assert bool(machine.astray(one, two)) == astray
+    assert "other classes" in machine.astray(one, two) or not astray
+
+
+def test_and_where_its_gradients_point_elsewhere() -> None:
+    logits, gradient = torch.eye(3), torch.tensor([[1.0, 0.0]] * 3)
+    exact = Seen(logits, torch.zeros(3), gradient)
+    assert machine.astray(exact, Seen(logits, torch.zeros(3), 7 * gradient)) == ""
+    assert "mean cosine of 0.00" in machine.astray(exact, Seen(logits, torch.zeros(3), gradient.flip(1)))
