@@ -87,7 +87,9 @@ def bisecting(
 def test_c_rises_tenfold_until_it_works_and_is_bisected_then() -> None:
     inf = float("inf")
     assert bisecting([5, 5, 5], [0, 1, 1], [inf, inf, 4], [1, 10, 3], [False, False, False], 9) == [10, 100, 3.5]
-    assert bisecting([5, 5, 5], [0, 1, 1], [inf, inf, 4], [1, 10, 3], [True, True, True], 9) == pytest.approx([0.1, 5.5, 2])
+    assert bisecting([5, 5, 5], [0, 1, 1], [inf, inf, 4], [1, 10, 3], [True, True, True], 9) == pytest.approx(
+        [0.1, 5.5, 2]
+    )
 
 
 def test_the_last_of_ten_searches_or_more_takes_the_value_that_is_known_to_work() -> None:

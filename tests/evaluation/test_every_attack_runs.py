@@ -257,3 +257,14 @@ def test_the_command_line_shows_it_too(type_: Type, tmp_path: Path, monkeypatch:
     row = next(line for line in said.out.splitlines() if "APGD-DLR-T" in line)
     assert "%" not in row
     assert "not run, since no example was left standing" in " ".join(said.out.split())
+
+
+def test_without_an_attack_that_needs_none_a_missing_gradient_is_an_error() -> None:
+    class Rounded(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return net()(x.detach())
+
+    for plan in ([sp.FGSM()], [sp.FGSM(), sp.PGD(steps=2)]):
+        with pytest.raises(sp.errors.NoGradient):
+            evaluated(Rounded(), plan)
+    assert evaluated(Rounded(), [sp.Square(queries=20)]).robust_accuracy < 1

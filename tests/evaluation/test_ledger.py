@@ -233,3 +233,8 @@ def test_misses_and_labels_are_kept(clean: Path) -> None:
     assert torch.equal(block.index, torch.arange(BLOCK, 2 * BLOCK))
     assert block.missed.shape == block.forwards.shape
     assert len(ledger(clean)) > len(X)
+
+
+def test_the_header_says_what_the_data_were(clean: Path) -> None:
+    told = json.loads((clean / "run.json").read_text())["data"]
+    assert (told["examples"], told["shape"]) == (len(X), list(X.shape[1:]))

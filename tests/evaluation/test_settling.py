@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 import sparring as sp
 from evaluation.forms import Clock, points
 from sparring.evaluation import machine
-from sparring.evaluation.bench import Bench
+from sparring.evaluation.bench import Bench, usual_clock
 from sparring.evaluation.machine import _declining, _sizes, _tried, settle
 from sparring.evaluation.settings import Settings
 from sparring.problem import Seen
@@ -166,3 +167,10 @@ def test_and_where_its_gradients_point_elsewhere() -> None:
     exact = Seen(logits, torch.zeros(3), gradient)
     assert machine.astray(exact, Seen(logits, torch.zeros(3), 7 * gradient)) == ""
     assert "mean cosine of 0.00" in machine.astray(exact, Seen(logits, torch.zeros(3), gradient.flip(1)))
+
+
+def test_the_clock_is_the_processors_own_for_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, clock in ((1, time.process_time), (2, time.perf_counter)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert usual_clock(CPU) is clock
+        assert usual_clock(torch.device("cuda")) is time.perf_counter
