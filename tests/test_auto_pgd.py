@@ -15,6 +15,7 @@ from models import seeded
 from sparring.draws import Draws
 from sparring.problem import Goal, Problem, Seen
 from sparring.rules import Adaptive, AdaptiveSparse
+from sparring.rules.adaptive import Progress
 
 
 def problem(rows: int = 1, features: int = 8, threat: sp.Linf | sp.L1 | None = None) -> Problem:
@@ -172,3 +173,35 @@ def test_the_first_checkpoint_of_the_l1_form_comes_after_four_hundredths_of_the_
     begun = AdaptiveSparse(100).start(asked, asked.x)
     assert float(begun.size) == 1.0  # the radius
     assert float(begun.spread) == pytest.approx(0.2)
+
+
+def checkpoint(moved: int, width: float, size: float, radius: float = 2.0) -> tuple[Tensor, Progress, Tensor, Tensor]:
+    """The sparse rule at a checkpoint where the best point differs from the input in so many of 20 coordinates."""
+    asked, rule = problem(1, 20, sp.L1(radius)), AdaptiveSparse(100)
+    best = asked.x.clone()
+    best[:, :moved] += 0.01
+    here, gradient = asked.x + 0.5, torch.arange(20.0)[None] + 1
+    memory = replace(rule.start(asked, asked.x), point=best, gradient=-gradient, size=torch.tensor([size]))
+    memory = replace(memory, width=torch.tensor([width]))
+    x, found, now = rule._checkpoint(asked.region, memory, here, gradient)
+    return x, now, found, best
+
+
+@pytest.mark.parametrize("moved", [10, 18, 19, 20])
+def test_the_l1_form_begins_again_where_the_best_point_has_become_sparser(moved: int) -> None:
+    """By more than a twentieth: the radius again, from the best point; else the step shrinks, to a tenth at least."""
+    x, now, gradient, best = checkpoint(moved, 20.0, 0.9)
+    sparser = moved < 19
+    assert torch.equal(x, best) == sparser
+    assert float(gradient[0, 0]) == (-1.0 if sparser else 1.0)
+    assert float(now.size) == pytest.approx(2.0 if sparser else 0.6)
+    assert float(now.spread) == pytest.approx(moved / 20 / 1.5)
+    assert float(now.width) == moved
+    assert now.since == 0
+    assert float(checkpoint(20, 20.0, 0.21)[1].size) == pytest.approx(0.2)
+
+
+def test_a_sparse_step_takes_the_largest_gradients_and_has_length_one() -> None:
+    gradient = torch.tensor([[3.0, -5.0, 1.0, 0.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    found = AdaptiveSparse(10)._sparse(gradient, torch.tensor([0.4, 0.1]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, -0.5, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0, 1.0]]))

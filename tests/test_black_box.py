@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
-from models import Then, linear
+from models import Then, linear, relu
 from quick import ATTACKS, FORMS, NORMS, quick
 from reference import to_boundary
 from sparring.attacks.hop_skip_jump.hopping import anywhere
@@ -320,3 +321,32 @@ def test_strongest_returns_a_point_inside_the_region(name: str, norm: str) -> No
     if name == "square":
         goal = pose(x, net(x).argmax(1), threat, (0.0, 1.0)).goal
         assert bool((margin(net(out.x), goal) > margin(net(x), goal)).all())
+
+
+@pytest.mark.parametrize("norm", [sp.Linf(0.1), sp.L2(0.5), sp.L1(1.0)])
+def test_asked_for_the_strongest_square_returns_the_best_of_all_that_it_looked_at(norm: Any) -> None:
+    looked: list[torch.Tensor] = []
+
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = relu(16, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            looked.append(x.clone())
+            return self.net(x)
+
+    net = Kept()
+    x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    y = net(x).argmax(1)
+    looked.clear()
+    out = sp.Square(queries=40)(net, x, y, norm, seek="strongest")
+
+    def margins(at: torch.Tensor) -> torch.Tensor:
+        z = net.net(at)
+        return z.scatter(1, y[:, None], -torch.inf).amax(1) - z.gather(1, y[:, None]).squeeze(1)
+
+    with torch.no_grad():
+        best = torch.stack([margins(at) for at in looked if len(at) == 5]).amax(0)
+        torch.testing.assert_close(margins(out.x), best)
+        assert (margins(out.x) > margins(x)).any()
