@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import sparring as sp
+from models import relu
 from sparring.attacks.carlini_wagner.climb import Climbing, Doubling, moved
 from sparring.attacks.carlini_wagner.l2 import Bisection
 from sparring.draws import Draws
@@ -98,3 +101,18 @@ def test_the_last_of_ten_searches_or_more_takes_the_value_that_is_known_to_work(
     # Left after this one: one, which is the last; two; one, but nothing is known to work.
     assert bisecting([2, 3, 2], low, high, value, late, 10) == [4, 3.5, 30]
     assert bisecting([2, 3, 2], low, high, value, late, 9) == [3.5, 3.5, 30]
+
+
+@pytest.mark.parametrize(
+    ("threat", "rate", "first"), [(sp.L2(), 0.01, 1e-3), (sp.Linf(), 0.005, 1e-5), (sp.L0(), 0.01, 1e-3)]
+)
+def test_learning_rate_and_first_c_are_those_of_the_authors_code(threat: Any, rate: float, first: float) -> None:
+    net = relu(6, 3)
+    x = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    few = sp.CarliniWagner(searches=3, steps=30)
+    found = few(net, x, y, threat)
+    assert torch.equal(found.x, replace(few, learning_rate=rate, initial_c=first)(net, x, y, threat).x)
+    assert not torch.equal(found.x, replace(few, learning_rate=2 * rate)(net, x, y, threat).x)
+    assert not torch.equal(found.x, replace(few, initial_c=30 * first)(net, x, y, threat).x)

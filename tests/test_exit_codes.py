@@ -55,6 +55,30 @@ class Back(Net):
     def forward(self, x):
         return super().forward(self.Identity.apply(x))
 
+class Odd(Exception):
+    __slots__ = ()
+    def __str__(self):
+        raise ValueError("nothing to say")
+    def __setattr__(self, *any):
+        raise AttributeError("frozen")
+
+class Strange(Net):
+    def forward(self, x):
+        raise Odd
+
+class Typer(Net):
+    def forward(self, x):
+        import typer
+        raise typer.Exit(0)
+
+class State(Net):
+    def state_dict(self, *any, **named):
+        raise LookupError("no state")
+
+class Switch(Net):
+    def train(self, mode=True):
+        sys.exit(0)
+
 def leaves():
     sys.exit(0)
 
@@ -103,10 +127,14 @@ OWN = {
     "net.py:Later": ["Later", "RuntimeError", "net.py:22 in forward"],
     "net.py:Leaves": ["the network Leaves, given (4, 1, 8, 8) float32, left the program", "net.py:27 in forward"],
     "net.py:Back": ["the backward pass of the network Back, given (", "on the way back", "net.py:36 in backward"],
-    "net.py:leaves": ["left the program", "net.py:41 in leaves"],
-    "net.py:raises": ["KeyError", "no such luck", "net.py:44 in raises"],
+    "net.py:Strange": ["raised Odd", "net.py:47 in forward: raise Odd"],
+    "net.py:Typer": ["the network Typer, given (4, 1, 8, 8) float32, raised Exit", "net.py:52 in forward"],
+    "net.py:State": ["your own code raised LookupError: no state", "net.py:56 in state_dict"],
+    "net.py:Switch": ["your own code left the program", "net.py:60 in train"],
+    "net.py:leaves": ["left the program", "net.py:67 in leaves"],
+    "net.py:raises": ["KeyError", "no such luck", "net.py:70 in raises"],
     "net.py:needs": ["TypeError", "width"],
-    "net.py:asserts": ["AssertionError", "net.py:47 in asserts"],
+    "net.py:asserts": ["AssertionError", "net.py:73 in asserts"],
     "leaving.py:net": ["left the program", "leaving.py:2"],
     "failing.py:net": ["ModuleNotFoundError", "nothing_of_that_name", "failing.py:1"],
     "wrong.py:net": ["SyntaxError", "wrong.py"],
@@ -135,7 +163,7 @@ def test_so_it_is_in_every_command(command: str, type_: Type) -> None:
         assert "net.py:" in said.err
 
 
-@pytest.mark.parametrize("model", ["net.py:Leaves", "net.py:leaves", "leaving.py:net"])
+@pytest.mark.parametrize("model", ["net.py:Leaves", "net.py:leaves", "leaving.py:net", "net.py:Typer", "net.py:Switch"])
 def test_leaving_with_0_passes_no_gate(model: str, type_: Type) -> None:
     said = type_(LINE.replace("net.py:", model) + " --require 0.99")
     assert said.code == 4
@@ -208,6 +236,14 @@ WRONG = {
     "demo --seed 18446744073709551616": ["18446744073709551616"],
     "merge folder --out whole": ["folder"],
     "flash check folder/none.mp4": ["none.mp4"],
+    "flash check": ["PATH"],
+    "demo --out ''": ["--out is empty"],
+    "evaluate --threat linf:0.1 --no-save --model net.py:Net --device meta": ["device 'meta' cannot be used"],
+    "evaluate --threat linf:0.1 --no-save --model net.py:Net --batch-size 99999999999999999999": [
+        "99999999999999999999"
+    ],
+    "evaluate --threat linf:inf --no-save --model net.py:Net": ["inf"],
+    "evaluate --threat linf: --no-save --model net.py:Net": ["radius ''"],
 }
 
 
@@ -222,13 +258,20 @@ def test_what_was_typed_wrong_is_2_in_one_line(line: str, type_: Type, tmp_path:
 
 
 def test_a_fault_of_ours_is_70_and_asks_to_be_reported(type_: Type, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: Any, **named: Any) -> Any:
-        raise AssertionError("cannot be")
-
-    monkeypatch.setattr("sparring.evaluation.evaluate", broken)
+    monkeypatch.setattr("sparring.evaluation.evaluate", lambda *args, **named: {}["cannot be"])
+    monkeypatch.setattr("sparring.blame.installed", lambda file: True)  # this file too
     said = type_(LINE + "Net")
     assert said.code == 70
-    assert "sparring itself failed, with AssertionError: cannot be; please report it" in said.err
+    assert "sparring itself failed, with KeyError: 'cannot be'; please report it" in said.err
+
+
+def test_the_last_line_of_an_installed_package_is_told_where_the_network_is_one_of_it(
+    type_: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparring.blame.installed", lambda file: True)
+    said = type_(LINE + "Raises")
+    assert said.code == 4
+    assert_told(said, ["the network Raises", "net.py:16 in forward"])
 
 
 # Gates: 1, before 3.

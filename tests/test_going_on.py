@@ -231,6 +231,7 @@ def test_paths_in_a_file_are_read_from_where_one_stands(type_: Type) -> None:
         ("bounds = [0, 1, 2]\n", "--bounds is '0,1,2'; give 2 numbers"),
         ("mean = []\n", "mean is []"),
         ("out = 1979-05-27\n", "out is datetime.date(1979, 5, 27)"),
+        ('out = "a\\u0000b"\n', "out is 'a\\x00b'"),
         ('config = "other.toml"\n', "config is unknown"),
     ],
 )

@@ -174,3 +174,10 @@ def test_the_clock_is_the_processors_own_for_one_thread(monkeypatch: pytest.Monk
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert usual_clock(CPU) is clock
         assert usual_clock(torch.device("cuda")) is time.perf_counter
+
+
+def test_bfloat16_is_tried_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "computes_bfloat16", lambda device: True)
+    plainly = settled(lambda n, calls: 0.01 * n, 600, longest=1000)
+    coarsely = settled(lambda n, calls: 0.01 * n, 600, longest=1000, coarse=True)
+    assert set(coarsely.measured["tried"]) - set(plainly.measured["tried"]) == {"bfloat16"}
