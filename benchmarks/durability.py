@@ -25,7 +25,7 @@ import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -198,6 +198,8 @@ def forked(work: Callable[[], str]) -> tuple[int, Path]:
     told = Path(tempfile.mkstemp()[1])
     child = os.fork()
     if child:
+        with suppress(ProcessLookupError):  # by both, so that the group is there whoever comes first
+            os.setpgid(child, child)
         return child, told
     os.setpgid(0, 0)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -307,6 +309,7 @@ def kill(run: str, folder: Path, draw: random.Random, count: int) -> Counter[str
             found["DIFFERENT"] += 1
             print(f"NOT MET: {run}, killed for the {number}th time: {end}, files {left}", flush=True)
         shutil.rmtree(place)
+    print(f"kill {run}: {dict(found)}", flush=True)
     return found
 
 

@@ -111,7 +111,7 @@ def test_learning_rate_and_first_c_are_those_of_the_authors_code(threat: Any, ra
     x = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y = net(x).argmax(1)
-    few = sp.CarliniWagner(searches=3, steps=30)
+    few = sp.CarliniWagner(searches=7, steps=30)
     found = few(net, x, y, threat)
     assert torch.equal(found.x, replace(few, learning_rate=rate, initial_c=first)(net, x, y, threat).x)
     assert not torch.equal(found.x, replace(few, learning_rate=2 * rate)(net, x, y, threat).x)

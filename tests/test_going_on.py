@@ -163,20 +163,16 @@ def test_going_on_does_not_rewrite_who_began(line: str, type_: Type) -> None:
 # Small things that one expects.
 
 
-def test_short_help_version_and_completion() -> None:
-    environment = os.environ | {"COLUMNS": "100", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    run = [sys.executable, "-c", "from sparring.cli import main; main()"]
-
-    def said(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*run, *words], capture_output=True, text=True, env=environment)
-
-    assert said("-V").stdout == said("--version").stdout == f"sparring {sp.__version__}\n"
-    assert said("-h").stdout == said("--help").stdout
-    assert "Exit codes" in said("-h").stdout
-    assert said("evaluate", "-h").stdout == said("evaluate", "--help").stdout
-    assert "--install-completion" in said("-h").stdout
-    completed = said("--show-completion", "bash")
-    assert "_SPARRING_COMPLETE" in completed.stdout
+def test_short_help_version_and_completion(type_: Type) -> None:
+    assert type_("-V").out == type_("--version").out == f"sparring {sp.__version__}\n"
+    assert type_("-h").out == type_("--help").out
+    assert "Exit codes" in type_("-h").out
+    assert type_("evaluate -h").out == type_("evaluate --help").out != type_("-h").out
+    assert "--install-completion" in type_("-h").out
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    line = [sys.executable, "-c", "from sparring.cli import main; main()", "--show-completion", "bash"]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    assert "_SPARRING_COMPLETE" in done.stdout
 
 
 # A file of options.

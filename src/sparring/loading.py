@@ -70,6 +70,8 @@ def placed(net: N, device: str) -> N:
     Raises InputError when there is none of that name.
     """
     try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no numbers")
         return net.to(device)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         reason = str(error).splitlines()[0]

@@ -16,15 +16,13 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from sparring.errors import InputError
 
-LARGEST = 3.4e38
+LARGEST = 3.4e38  # that single precision holds, in which networks compute
+WHOLE = 2**63 - 1  # the largest that torch counts to
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`. above: `low` itself is none of them. below: nor is `high`.
-
-    None is beyond what single precision holds, in which networks compute.
-    """
+    """Finite numbers from `low` to `high`. above: `low` itself is none of them. below: nor is `high`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -117,9 +115,10 @@ def _read(hint: Any, given: Any) -> tuple[Any, str]:
     if kind not in (int, float) or not isinstance(values, Range):
         return given, ""
     fits = isinstance(given, Integral if kind is int else Real) and not isinstance(given, bool)
-    if not (fits and values.holds(given)):
-        beyond = fits and LARGEST < abs(given) != math.inf
-        return given, values.words(kind) + (f", and at most {LARGEST:g}" if beyond else "")
+    most = WHOLE if kind is int else LARGEST
+    if not (fits and values.holds(given) and abs(given) <= most):
+        beyond = fits and values.low < given < math.inf == values.high
+        return given, values.words(kind) + (f", and at most {most:g}" if beyond else "")
     return (given if type(given) in (int, float) else kind(given)), ""
 
 

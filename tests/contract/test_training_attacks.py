@@ -25,15 +25,12 @@ def network() -> nn.Module:
 
 
 def trains(name: str, norm: str) -> bool:
-    """Whether the attack climbs inside a ball of that norm, so that it can be asked for the strongest point."""
+    """Whether the attack has a form for that norm, and looks for the strongest point inside a radius."""
     try:
-        sp.train(
-            network(), (X[:4], Y[:4]), sp.defenses.AdversarialTraining(quick(name)), NORMS[norm](RADII[norm]), epochs=1
-        )
+        sp.defenses.AdversarialTraining(quick(name)).check(NORMS[norm](RADII[norm]))
     except InputError as error:
-        return not ("looks for the nearest" in str(error) or "no form" in str(error))
-    except RuntimeError:  # a test says it
-        return True
+        assert "looks for the nearest" in str(error) or "no form" in str(error)
+        return False
     return True
 
 

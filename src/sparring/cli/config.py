@@ -49,6 +49,8 @@ def options(path: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
 def _fits(kind: type, value: object) -> bool:
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
+    if isinstance(value, str) and "\0" in value:  # no shell lets it through either
+        return False
     if kind is str:
         many = isinstance(value, list) and bool(value) and all(_fits(float, one) for one in value)
         return many or isinstance(value, str | int | float)

@@ -14,7 +14,7 @@ import typer
 
 import sparring as sp
 from sparring.cli.exits import PASS, guarded
-from sparring.cli.running import command
+from sparring.cli.running import command, fresh
 from sparring.cli.terminal import Terminal
 from sparring.files import check_unused, sweep, written
 from sparring.report.table import compare, percent
@@ -50,9 +50,10 @@ def demo(
     import torch
 
     check_whole("--seed", seed, SEED)
+    folder = fresh(out, no_save=False) or Path()
     # A second thread gains little on images this small, and loses much where the cores are shared.
     torch.set_num_threads(1)
-    Demo(Path(out), Terminal(quiet=quiet), seed).run()
+    Demo(folder, Terminal(quiet=quiet), seed).run()
     return PASS
 
 

@@ -42,7 +42,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
                     _say(line)
                 code = STOPPED
             except BaseException as error:
-                if isinstance(error, (typer.Exit, typer.Abort, *_USAGE)):
+                if isinstance(error, (typer.Exit, typer.Abort, *_USAGE)) and not _foreign(error):
                     raise
                 code = _code(error)
         raise typer.Exit(code)
@@ -50,16 +50,22 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
     return run
 
 
+def _foreign(error: BaseException) -> bool:
+    from sparring.blame import foreign
+
+    return foreign(error)
+
+
 def _code(error: BaseException) -> int:
     """The exit code of an error, once it was told."""
-    from sparring.blame import blamed, told
+    from sparring.blame import foreign, told
 
     if TRACEBACK in sys.argv:
         traceback.print_exception(error)
     whole = f"{TRACEBACK} shows all of it"
     cause = error.__cause__ if isinstance(error, SparringError) and error.__cause__ else error
-    if blamed(error) is not None:
-        _say(f"error: {told(cause if blamed(cause) is not None else error)}; {whole}")
+    if foreign(error):
+        _say(f"error: {told(cause if foreign(cause) else error)}; {whole}")
         return FAULT
     if isinstance(error, SparringError | OSError):  # OSError: a folder that cannot be written
         _say(f"error: {error}")

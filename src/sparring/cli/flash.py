@@ -34,7 +34,7 @@ class LooseJson(TyperCommand):
     """--json may stand without a file, and is then "-": `--json clip.mp4` does not take the clip for its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        after = [*args[1:], ""]
+        after = [*args, ""][1:]
         alone = (one == "--json" and not (n == "-" or n.endswith(".json")) for one, n in zip(args, after, strict=True))
         return super().parse_args(ctx, ["--json=-" if bare else one for one, bare in zip(args, alone, strict=True)])
 
