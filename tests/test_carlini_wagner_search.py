@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import sparring as sp
-from models import relu
+from models import linear
 from sparring.attacks.carlini_wagner.climb import Climbing, Doubling, moved
 from sparring.attacks.carlini_wagner.l2 import Bisection
 from sparring.draws import Draws
@@ -107,8 +107,8 @@ def test_the_last_of_ten_searches_or_more_takes_the_value_that_is_known_to_work(
     ("threat", "rate", "first"), [(sp.L2(), 0.01, 1e-3), (sp.Linf(), 0.005, 1e-5), (sp.L0(), 0.01, 1e-3)]
 )
 def test_learning_rate_and_first_c_are_those_of_the_authors_code(threat: Any, rate: float, first: float) -> None:
-    net = relu(6, 3)
-    x = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
+    net = sp.Model(linear(6, 3), bounds=(-9.0, 9.0))
+    x = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y = net(x).argmax(1)
     few = sp.CarliniWagner(searches=7, steps=30)
