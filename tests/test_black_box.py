@@ -350,3 +350,14 @@ def test_asked_for_the_strongest_square_returns_the_best_of_all_that_it_looked_a
         best = torch.stack([margins(at) for at in looked if len(at) == 5]).amax(0)
         torch.testing.assert_close(margins(out.x), best)
         assert (margins(out.x) > margins(x)).any()
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 70])
+def test_hop_skip_jump_asks_as_many_probes_as_it_may(count: int) -> None:
+    from sparring.attacks.hop_skip_jump.hopping import Hopping
+
+    x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    problem = pose(x, torch.zeros(3, dtype=torch.int64), sp.L2(1.0), (0.0, 1.0))
+    probes = torch.cat(list(Hopping._probes(None, problem, problem.region, 1, count)))  # type: ignore[arg-type]
+    assert probes.shape == (count, *x.shape)
+    torch.testing.assert_close(probes.flatten(2).norm(dim=2), torch.ones(count, 3))

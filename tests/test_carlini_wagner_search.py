@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from models import linear
 from sparring.attacks.carlini_wagner.climb import Climbing, Doubling, moved
 from sparring.attacks.carlini_wagner.l2 import Bisection
 from sparring.draws import Draws
-from sparring.problem import Goal, Problem
+from sparring.problem import Goal, Problem, Seen
 from sparring.rules.adam import Adam
 from sparring.searches import Bracket
 from sparring.threats import L2
@@ -116,3 +117,52 @@ def test_learning_rate_and_first_c_are_those_of_the_authors_code(threat: Any, ra
     assert torch.equal(found.x, replace(few, learning_rate=rate, initial_c=first)(net, x, y, threat).x)
     assert not torch.equal(found.x, replace(few, learning_rate=2 * rate)(net, x, y, threat).x)
     assert not torch.equal(found.x, replace(few, initial_c=30 * first)(net, x, y, threat).x)
+
+
+# L∞ and L0.
+
+
+def posed(threat: Any, rows: int = 2, bounds: tuple[float, float] = (-1.0, 3.0)) -> Problem:
+    x, index = torch.full((rows, 1, 2, 3), 0.5), torch.arange(rows)
+    region = threat.around(x, bounds)
+    goal = Goal(torch.zeros(rows, dtype=torch.int64))
+    return Problem(index=index, slot=index, x=x, goal=goal, region=region, draws=Draws(0), seek="nearest")
+
+
+def said(score: float, rows: int = 2) -> Any:
+    """An oracle that says of every point by how much the goal is met, and climbs in one direction."""
+    logits = torch.tensor([[0.0, score]]).repeat(rows, 1)
+
+    def gradient(problem: Problem, x: Tensor, objective: Any) -> Seen:
+        return Seen(logits, torch.full((rows,), score), torch.ones_like(x))
+
+    return SimpleNamespace(gradient=gradient)
+
+
+def test_the_linf_form_begins_at_a_ceiling_of_one_and_moves_a_hundredth_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparring.attacks.carlini_wagner import linf
+
+    asked: list[Tensor] = []
+    real = linf.moved
+
+    def kept(state: Climbing, adam: Adam, climb: Tensor, slope: Tensor, longest: Tensor) -> Climbing:
+        asked.append(longest)
+        return real(state, adam, climb, slope, longest)
+
+    monkeypatch.setattr(linf, "moved", kept)
+    form, problem = linf.Ceiling(10, ADAM, 1.0, True, False), posed(sp.Linf())
+    state = form.start(problem)
+    assert state.tau.tolist() == [1.0, 1.0]  # of the input range
+    form.step(problem, said(-1.0), replace(state, tau=torch.tensor([1.0, 0.5])))
+    torch.testing.assert_close(asked[0], 0.01 * torch.tensor([1.0, 0.5]) * 4.0 * 6**0.5)  # the range is 4 wide
+
+
+@pytest.mark.parametrize(("score", "frozen"), [(0.05, True), (0.00995, True), (0.005, False), (-0.1, False)])
+def test_the_l0_form_freezes_pixels_only_where_the_goal_is_met_by_a_hundredth(score: float, frozen: bool) -> None:
+    from sparring.attacks.carlini_wagner.l0 import Freezing
+
+    form, problem = Freezing(10, ADAM, 1.0, True), posed(sp.L0())
+    state = form.start(problem)
+    moved_on = replace(state, climb=replace(state.climb, w=state.climb.w + 0.3))
+    _, _, now = form.step(problem, said(score), moved_on)
+    assert bool((now.free.sum(1) < state.free.sum(1)).all()) == frozen

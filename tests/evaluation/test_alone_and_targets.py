@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import sparring as sp
+from hiding import Round
 from models import relu
 from sparring.errors import InputError
 from sparring.evaluation import Result, Rung
@@ -193,3 +194,15 @@ def test_targets_belong_to_the_run(tmp_path: Path) -> None:
     for other in (None, (labels() + 2) % 3):
         with pytest.raises(sp.ResumeError, match="targets"):
             evaluated(targets=other, out=tmp_path)
+
+
+def test_alone_an_attack_follows_the_gradient_that_it_followed_in_turn() -> None:
+    """One through the view that was found, and one along the network's own gradient, which rounding has taken."""
+    net = nn.Sequential(Round(), Net())
+    with torch.no_grad():
+        y = net(X).argmax(1)
+    plan = [Rung("seen", sp.PGD(steps=10), seen="best"), Rung("own", sp.PGD(steps=10, random_start=False))]
+    result = sp.evaluate(net, (X, y), sp.Linf(0.1), plan, batch_size=24, individual=True)
+    seen, own = (row["alone"]["robust_accuracy"] for row in attacks(result))
+    assert seen < 0.9
+    assert own == 1.0

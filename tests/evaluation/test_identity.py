@@ -62,6 +62,11 @@ def passed(stand_in: Callable[[Tensor], Tensor]) -> sp.Model:
     return sp.Model(Before(Round(), relu(6, 3)), bpda={"pre": stand_in})
 
 
+def in_mode(training: bool) -> sp.Model:
+    """Dropout of nothing: its mode changes no answer."""
+    return sp.Model(nn.Sequential(Over(torch.relu), nn.Dropout(0.0)).train(training), mode="as-is")
+
+
 def objective(which: int) -> Callable[[Tensor, Any], Tensor]:
     return (lambda logits, goal: -logits.amax(1)) if which == 1 else (lambda logits, goal: logits.amin(1))
 
@@ -79,6 +84,7 @@ ASKED: dict[str, Made] = {
     "Transfer": lambda n: {"net": sp.Model(Over(torch.relu), gradients=Transfer(Over(torch.relu, seed=n)))},
     "bpda": lambda n: {"net": passed((lambda x: x) if n == 1 else (lambda x: x**3))},
     "eot": lambda n: {"net": sp.Model(d.GaussianNoise(0.1)(Over(torch.relu)), eot=n)},
+    "which modules are in training mode": lambda n: {"net": in_mode(n == 1)},
     "bounds": lambda n: {"net": sp.Model(Over(torch.relu), bounds=(0.0, float(n)))},
     "field of one's own threat": lambda n: {"threat": Weighted(0.1, weight=float(n))},
     "class of threat": lambda n: {"threat": sp.Linf(0.1) if n == 1 else Weighted(0.1)},
