@@ -5,7 +5,7 @@ quickest first, until one fails. A run that takes much longer than it should cou
 either equivalent, with the reason in results/mutation_equivalent.json, or a hole. Finished rows are kept in --out.
 
 The copy of the package is made once, in --work; so is the map of which test runs through which line, by the package
-`coverage`, to which test files that it does not know yet are added. Tests that fail on the unchanged copy are left out.
+`coverage`, to which tests that it does not know yet are added. Tests that fail on the unchanged copy are left out.
 """
 
 from __future__ import annotations
@@ -261,13 +261,12 @@ class Copy:
             shutil.copy(ROOT / name, self.tree / name)
 
     def follow(self) -> None:
-        """Measure which tests run through which lines, of the test files that are not known yet."""
+        """Measure which tests run through which lines, of the tests that are not known yet."""
         kept = self.work / "map.json"
         if kept.exists():
             self.map = json.loads(kept.read_text())
-        known = {test.partition("::")[0] for test in self.map["seconds"]}
-        files = (str(path.relative_to(self.tree)) for path in sorted((self.tree / "tests").rglob("test_*.py")))
-        new = [file for file in files if file not in known and not file.startswith(LEFT_OUT)]
+        there = _collected(self.tree)
+        new = sorted(test for test in there - set(self.map["seconds"]) if not test.startswith(LEFT_OUT))
         if new:
             found = _followed(self.tree, self.work / "followed", new)
             self.map["seconds"] |= found["seconds"]
@@ -275,7 +274,6 @@ class Copy:
             for line, tests in found["lines"].items():
                 self.map["lines"].setdefault(line, []).extend(tests)
             kept.write_text(json.dumps(self.map))
-        there = _collected(self.tree)
         self.map["failed"] += [test for test in self.map["seconds"] if test not in there]  # renamed since
 
     def tried(self, mutant: Mutant, most: float) -> dict[str, object]:
@@ -381,14 +379,14 @@ def _collected(tree: Path) -> set[str]:
     return {line for line in done.stdout.splitlines() if "::" in line}
 
 
-def _followed(tree: Path, kept: Path, files: Sequence[str]) -> dict[str, Any]:
-    """Of test files: which tests run through a line of the core, how long each takes, and which fail."""
+def _followed(tree: Path, kept: Path, tests: Sequence[str]) -> dict[str, Any]:
+    """Which of these tests run through a line of the core, how long each takes, and which fail."""
     settings = tree / ".coveragerc"
     settings.write_text(f"[run]\nsource = {tree / 'src'}\ndata_file = {kept}.coverage\n")
     (tree / "following.py").write_text(FOLLOWING)
     command = [sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest", "-q", "-p", "following"]
     place = {"PYTHONPATH": f"{tree / 'src'}:{tree}", "OMP_NUM_THREADS": "1", "SECONDS": f"{kept}.seconds"}
-    subprocess.run([*command, "-p", "no:cacheprovider", *files], cwd=tree, env=os.environ | place, check=False)
+    subprocess.run([*command, "-p", "no:cacheprovider", *tests], cwd=tree, env=os.environ | place, check=False)
     import coverage
 
     data = coverage.CoverageData(f"{kept}.coverage")

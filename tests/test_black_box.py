@@ -361,3 +361,15 @@ def test_hop_skip_jump_asks_as_many_probes_as_it_may(count: int) -> None:
     probes = torch.cat(list(Hopping._probes(None, problem, problem.region, 1, count)))  # type: ignore[arg-type]
     assert probes.shape == (count, *x.shape)
     torch.testing.assert_close(probes.flatten(2).norm(dim=2), torch.ones(count, 3))
+
+
+def test_tiles_cover_the_image_and_the_last_ones_what_is_left_over() -> None:
+    from sparring.attacks.square.plane import tiles
+
+    picture, number = tiles(Plane(2, 7, 8), (3, 4))
+    tile = number.reshape(7, 8)
+    assert tile.tolist() == [[0] * 4 + [1] * 4] * 3 + [[2] * 4 + [3] * 4] * 4
+    drawn = picture.reshape(7, 8)
+    assert torch.equal(drawn[:3, :4], halves(3, 4))
+    assert torch.equal(drawn[3:6, 4:], halves(3, 4))
+    assert not drawn[6].any()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import sparring as sp
 from sparring.errors import InputError
+from sparring.training import Cosine
 from typed import Said, Type
 
 NETS = """
@@ -338,6 +339,17 @@ LINEAR = nn.Linear(4, 3)
         lambda: sp.Model(LINEAR, bounds=(False, True)),
         lambda: sp.Model(LINEAR, eot=True),
         lambda: sp.threats.parse(None),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1), 3),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1), "quick", shard=(True, True)),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1), "quick", targets=3),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1), "quick", targets=torch.tensor(3)),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1), "quick", batch_size=10**20),
+        lambda: sp.evaluate(LINEAR, (X, Y), sp.Linf(0.1, mask="x"), "quick"),
+        lambda: sp.evaluate(nn.Linear, (X, Y), sp.Linf(0.1), "quick"),
+        lambda: sp.PGD()(LINEAR, X, Y, sp.Linf(0.1), seek="furthest"),
+        lambda: sp.PGD()(LINEAR, X, Y, sp.Linf(0.1), targets="a"),
+        lambda: sp.train(LINEAR, (X, Y), sp.defenses.Standard(), epochs=1, lr=1e300),
+        lambda: sp.train(LINEAR, (X, Y), sp.defenses.Standard(), epochs=1, schedule=Cosine),
     ],
 )  # fmt: skip
 def test_odd_values_in_python_are_told_with_value_and_remedy(call: Any) -> None:

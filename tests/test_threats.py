@@ -259,3 +259,10 @@ def test_a_threat_is_parsed_as_on_the_command_line(text: str, threat: Norm) -> N
 def test_what_is_no_threat_is_refused(text: str) -> None:
     with pytest.raises(sp.InputError, match=r"threat|radius"):
         parse(text)
+
+
+def test_an_l0_step_is_ten_times_as_long_as_the_range_is_wide() -> None:
+    """So that all but the faintest coordinates come to its end."""
+    x = torch.full((2, 3), 0.5)
+    assert sp.L0(1).around(x, (-1.0, 3.0)).reach.tolist() == [40.0, 40.0]
+    assert sp.L0(1).around(x, (-INF, INF)).reach.tolist() == [10.0, 10.0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -160,6 +160,8 @@ def pose(
         InputError: x, y, targets, index or threat cannot be used; the message names value and remedy.
     """
     check_whole("seed", seed, SEED)
+    if seek is not None and seek not in get_args(Seek):
+        raise InputError(f"seek is {seek!r}; use one of {', '.join(get_args(Seek))}, or None")
     check_threat(threat)
     x = check_inputs(x, bounds)
     wanted = check_labels("y", y, x) if targets is None else check_labels("targets", targets, x)
@@ -281,7 +283,10 @@ def check_labels(name: str, labels: Tensor | None, x: Tensor) -> Tensor:
     """
     if labels is None:
         raise InputError(f"{name} is None; pass one class an example, a tensor of shape ({len(x)},)")
-    labels = torch.as_tensor(labels)
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} is {labels!r}; pass class numbers, a tensor of shape ({len(x)},)") from None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InputError(f"{name} is {labels.dtype}; pass class numbers as integers, such as {name}.long()")
     if labels.shape != (len(x),):

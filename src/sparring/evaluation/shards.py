@@ -23,7 +23,7 @@ def check_shard(shard: object) -> None:
     match shard:
         case None:
             return
-        case (int(part), int(parts)) if 1 <= part <= parts:
+        case (int(part), int(parts)) if 1 <= part <= parts and bool not in (type(part), type(parts)):
             return
     raise InputError(f"shard is {shard!r}; give a pair such as (1, 3), the first of three")
 

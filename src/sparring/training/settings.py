@@ -16,7 +16,7 @@ from sparring.problem import Threat
 from sparring.threats.ball import Norm
 from sparring.training.augmentation import Augmentation, augmented
 from sparring.training.schedules import Schedule
-from sparring.values import SEED, check_whole
+from sparring.values import LARGEST, SEED, check_whole
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 _CALLABLE = {
@@ -58,13 +58,17 @@ class Settings:
                 object.__setattr__(self, name, check_whole(name, value))
         object.__setattr__(self, "seed", check_whole("seed", self.seed, SEED))
         for name in ("optimizer", "schedule", "radius", "effort"):
-            if (value := getattr(self, name)) is not None and not callable(value):
+            value = getattr(self, name)
+            made = callable(value) and (
+                name == "optimizer" or not isinstance(value, type)
+            )  # Cosine is not yet Cosine()
+            if value is not None and not made:
                 raise InputError(f"{name} is {value!r}; {_CALLABLE[name]}")
         for name in ("lr", "label_smoothing", "ema", "clip", "validation"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise InputError(f"{name} is {value!r}; give a number")
-        if self.lr is not None and not 0 < self.lr < math.inf:
+        if self.lr is not None and not 0 < self.lr <= LARGEST:
             raise InputError(f"lr is {self.lr!r}; give a finite number above 0")
         if not isinstance(self.augment, list | tuple) or not all(map(callable, self.augment)):
             raise InputError(

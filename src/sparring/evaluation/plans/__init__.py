@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sparring.attacks.attack import Attack
 from sparring.errors import InputError
@@ -43,6 +43,8 @@ def ladder(plan: str | Sequence[Rung | Attack], threat: Threat) -> tuple[Rung, .
             raise InputError(f"plan {plan!r} is unknown; use one of {', '.join(PLANS)}, or a sequence of attacks")
         rungs = PLANS[plan](getattr(threat, "name", ""))
     else:
+        if not isinstance(plan, Iterable):
+            raise InputError(f"plan is {plan!r}; give the name of one, such as 'standard', or a sequence of attacks")
         rungs = tuple(_rung(one, place) for place, one in enumerate(plan))
     names = [rung.name for rung in rungs]
     if not rungs or len(set(names)) < len(names):
