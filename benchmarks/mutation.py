@@ -250,6 +250,7 @@ class Copy:
     def __init__(self, work: Path) -> None:
         self.work = work.resolve()
         self.tree = self.work / "tree"
+        self.fresh: set[str] = set()  # tests of which no earlier change has been tried, so that they come first
         self.map: dict[str, Any] = {"lines": {}, "seconds": {}, "failed": []}
         hidden = shutil.ignore_patterns("__pycache__")
         if not (self.tree / "src").exists():
@@ -267,6 +268,7 @@ class Copy:
             self.map = json.loads(kept.read_text())
         there = _collected(self.tree)
         new = sorted(test for test in there - set(self.map["seconds"]) if not test.startswith(LEFT_OUT))
+        self.fresh = set(new)
         if new:
             found = _followed(self.tree, self.work / "followed", new)
             self.map["seconds"] |= found["seconds"]
@@ -279,7 +281,8 @@ class Copy:
     def tried(self, mutant: Mutant, most: float) -> dict[str, object]:
         """Whether a test fails that runs through the changed line."""
         tests = self._through(mutant)
-        tests = sorted(set(tests) - set(self.map["failed"]), key=lambda test: self.map["seconds"].get(test, 1.0))
+        known = set(tests) - set(self.map["failed"])
+        tests = sorted(known, key=lambda test: (test not in self.fresh, self.map["seconds"].get(test, 1.0)))
         if not tests:
             return {"caught": False, "by": "no test runs through it", "seconds": 0, "tests": 0}
         path = self.tree / "src" / "sparring" / mutant.file
