@@ -373,3 +373,39 @@ def test_tiles_cover_the_image_and_the_last_ones_what_is_left_over() -> None:
     assert torch.equal(drawn[:3, :4], halves(3, 4))
     assert torch.equal(drawn[3:6, 4:], halves(3, 4))
     assert not drawn[6].any()
+
+
+def test_the_probes_of_one_time_fill_no_more_memory_than_a_small_picture_does() -> None:
+    """32,768 numbers an example, 32 probes at most, and one at least."""
+    from sparring.attacks.hop_skip_jump.hopping import Hopping
+
+    for side, most in ((4, 32), (32, 32), (64, 8), (200, 1)):
+        x = torch.zeros(1, 1, side, side)
+        problem = pose(x, torch.zeros(1, dtype=torch.int64), sp.L2(1.0), (0.0, 1.0))
+        blocks = list(Hopping._probes(None, problem, problem.region, 1, most + 1))  # type: ignore[arg-type]
+        assert [len(block) for block in blocks] == [most, 1]
+
+
+def test_the_normal_is_the_mean_decision_subtracted_monte_carlo_estimate() -> None:
+    """Equation 16 of the paper: sum of (decision - mean decision) · push over the probes, recounted from the probes."""
+    from sparring.attacks.hop_skip_jump.hopping import Hop, Hopping
+
+    wide = linear(12, 2)
+    x = 0.5 + 0.01 * torch.rand(3, 12, generator=torch.Generator().manual_seed(0))
+    problem = pose(x, wide(x).argmax(1), sp.L2(), NO_BOX)
+    asked: list[Tensor] = []
+
+    class Told(Hopping):
+        def _wrong(self, problem: Problem, oracle: Oracle, x: Tensor) -> Tensor:
+            asked.append(x)
+            return x.sum(2) > x.sum(2).quantile(0.8, dim=0)  # a fifth of the probes, so that the mean is far from 0
+
+    search: Any = Told(steps=1, first=50, most=100, tries=1, theta=0.01, rows=100)
+    here = x + 0.3
+    found = search._normal(problem, None, problem.region, Hop(here, torch.zeros(3).bool(), hops=1))
+    push = torch.cat(asked) - here
+    assert len(push) == 50
+    decision = torch.cat([2 * (at.sum(2) > at.sum(2).quantile(0.8, dim=0)).float() - 1 for at in asked])
+    centred = (decision - decision.mean(0))[:, :, None]
+    assert float(decision.mean()) < -0.5
+    torch.testing.assert_close(found, (centred * push).sum(0), rtol=1e-4, atol=1e-6)

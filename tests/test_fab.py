@@ -19,6 +19,8 @@ from models import linear, relu
 from reference import Array, distances, double, layer, to_boundary
 from sparring.attacks.fab.attack import beside
 from sparring.attacks.fab.projection import step_to_plane
+from sparring.attacks.fab.walk import Walk
+from sparring.oracle import Oracle
 from sparring.problem import pose
 
 ORDERS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
@@ -291,3 +293,32 @@ def test_new_starts_lie_at_half_the_distance_that_is_known(monkeypatch: pytest.M
     ((_, known, away),) = asked
     assert known.isinf().all()
     torch.testing.assert_close(away, torch.full_like(away, small / 2), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("from_beyond", "told"), [(True, "nearer"), (False, "ahead")])
+def test_a_step_tells_the_nearer_of_its_two_looks_that_err(from_beyond: bool, told: str) -> None:
+    """From beyond the boundary both err, and the second is nearer; from the clean example only the second may."""
+    net = linear(6, 2)
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    problem = pose(x, y, sp.L2(), NO_BOX, seek="nearest")
+    weight = (net[1].weight[1] - net[1].weight[0]).detach()
+    way = torch.where(y == 0, 1.0, -1.0)[:, None] * weight / weight.norm()
+    exact = torch.from_numpy(to_boundary("l2", net, x)).float()[:, None]
+    start = x + (3 if from_beyond else 0) * exact * way
+    walk = Walk(steps=4, alpha_max=0.1, eta=1.05 if told == "nearer" else 0.5, beta=0.9, final=0)
+    state = walk.start_at(problem, start)
+    point, seen, now = walk.step(problem, Oracle(sp.Model(net, bounds=(-99.0, 99.0)), 8, x.device), state)
+    away = problem.region.distance(point)
+    with torch.no_grad():
+        torch.testing.assert_close(seen.logits, net(point), rtol=1e-4, atol=1e-4)
+        wrong = net(point).argmax(1) != y
+    if told == "nearer":
+        assert wrong.all()
+        assert (away < 2 * exact[:, 0]).all()
+        torch.testing.assert_close(now.distance, away)
+    else:
+        assert not wrong.any()  # too short a step, but the look that was asked for last
+        assert (away > 0).all()
+        assert now.distance.isinf().all()

@@ -5,7 +5,7 @@ One sign, stated once: a larger objective is worse for the model, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, get_args, runtime_checkable
 
@@ -275,7 +275,7 @@ def check_threat(threat: object) -> None:
         raise InputError(f"threat is {threat!r}; pass one such as sp.Linf(8/255)")
 
 
-def check_labels(name: str, labels: Tensor | None, x: Tensor) -> Tensor:
+def check_labels(name: str, labels: Tensor | Sequence[int] | None, x: Tensor) -> Tensor:
     """labels (N,) int64 on x's device.
 
     Raises:

@@ -184,7 +184,7 @@ def _targets(targets: Tensor | Sequence[int], y: Tensor, limit: int | None) -> T
     Raises:
         InputError: they are not one an example, or some are the label.
     """
-    part = targets[:limit] if hasattr(targets, "__getitem__") and getattr(targets, "ndim", 1) else targets
+    part = targets[:limit] if hasattr(targets, "__getitem__") and getattr(targets, "shape", True) else targets
     wanted = check_labels("targets", part, y)
     if bool((same := wanted == y).any()):
         row = int(same.nonzero()[0])

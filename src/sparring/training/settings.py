@@ -59,9 +59,7 @@ class Settings:
         object.__setattr__(self, "seed", check_whole("seed", self.seed, SEED))
         for name in ("optimizer", "schedule", "radius", "effort"):
             value = getattr(self, name)
-            made = callable(value) and (
-                name == "optimizer" or not isinstance(value, type)
-            )  # Cosine is not yet Cosine()
+            made = callable(value) and (name == "optimizer" or not isinstance(value, type))  # not Cosine for Cosine()
             if value is not None and not made:
                 raise InputError(f"{name} is {value!r}; {_CALLABLE[name]}")
         for name in ("lr", "label_smoothing", "ema", "clip", "validation"):
