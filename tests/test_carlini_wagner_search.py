@@ -166,3 +166,25 @@ def test_the_l0_form_freezes_pixels_only_where_the_goal_is_met_by_a_hundredth(sc
     moved_on = replace(state, climb=replace(state.climb, w=state.climb.w + 0.3))
     _, _, now = form.step(problem, said(score), moved_on)
     assert bool((now.free.sum(1) < state.free.sum(1)).all()) == frozen
+
+
+def test_a_step_of_the_l2_form_is_a_tenth_of_the_nearest_distance_at_most_and_less_towards_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the units of the input, whose range is four wide here."""
+    from sparring.attacks.carlini_wagner import l2
+
+    asked: list[Tensor] = []
+    real = l2.moved
+
+    def kept(state: Climbing, adam: Adam, climb: Tensor, slope: Tensor, longest: Tensor) -> Climbing:
+        asked.append(longest)
+        return real(state, adam, climb, slope, longest)
+
+    monkeypatch.setattr(l2, "moved", kept)
+    form, problem = Bisection(9, 10, ADAM, 1.0, True), posed(sp.L2(), rows=3)
+    state = form.start(problem)
+    climb = replace(state.climb, age=torch.tensor([0.0, 5.0, 5.0]))
+    state = replace(state, climb=climb, nearest=torch.tensor([0.5, 0.5, torch.inf]))
+    form.step(problem, said(-1.0, rows=3), state)
+    torch.testing.assert_close(asked[0], torch.tensor([0.2, 0.1, torch.inf]))  # no limit before anything was found

@@ -88,6 +88,18 @@ def test_a_size_that_is_far_slower_an_example_is_not_timed_again() -> None:
     assert asked.count(4) / 2 == 2 + machine.TURNS - 1
 
 
+@pytest.mark.parametrize(("budget", "largest"), [(1.02, 4), (0.98, 2)])
+def test_a_size_is_tried_where_there_is_time_to_look_at_it_as_often_as_at_the_others(
+    budget: float, largest: int
+) -> None:
+    """At twice the time of the size before, for the cold look and those of every turn."""
+    found, _ = bench(lambda n, calls: float(n))
+    spent = 2 * (2 * 1 + 2 * 2)  # a look of n examples takes 2 n; two at sizes 1 and 2
+    passes, late = _sizes(found, 4, lambda each: spent + budget * (machine.TURNS + 1) * 2 * (2 * 2))
+    assert max(passes) == largest
+    assert late == (largest < 4)
+
+
 def test_memory_that_runs_out_ends_the_sizes_and_other_errors_are_told() -> None:
     def full(n: int, calls: int) -> float:
         if n > 2:

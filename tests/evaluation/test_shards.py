@@ -18,6 +18,7 @@ import sparring as sp
 from evaluation.cases import BLOCK, Mortal, X, assert_same, labels, run
 from runs import assert_equal, two_processes
 from sparring.evaluation import Result
+from sparring.evaluation.merging import _equal
 from sparring.evaluation.run import Run
 from sparring.processes import Processes, joined
 
@@ -211,6 +212,22 @@ def test_a_block_with_two_contents_is_refused(shards: list[Path], tmp_path: Path
     half.path(2).write_bytes(half.path(0).read_bytes())
     with pytest.raises(sp.ResumeError, match=r"000002.safetensors cannot be used: its block is '0', not '2'"):
         sp.merge([*shards, tmp_path / "half"], tmp_path / "whole")
+
+
+def test_columns_are_equal_to_the_last_bit_of_the_same_shape_and_type() -> None:
+    one = torch.tensor([[1.0, float("nan")]])
+    assert _equal(one, one.clone())
+    for other in (one.T, one.flatten(), one.view(torch.int32), one.double(), torch.tensor([[1.0, 0.0]])):
+        assert not _equal(one, other)
+    assert not _equal(torch.zeros(1), -torch.zeros(1))
+
+
+def test_where_the_system_knows_no_locks_a_merge_writes_its_ledger_all_the_same(
+    shards: list[Path], clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparring.evaluation.ledger.locked", lambda file, wait: None)
+    sp.merge(shards, tmp_path / "whole")
+    assert_same(tmp_path / "whole", clean)
 
 
 @pytest.mark.parametrize("shard", [(0, 3), (4, 3), (1,), "1/3", (1.0, 3)])
