@@ -66,14 +66,12 @@ def test_there_are_many() -> None:
 
 
 @EACH
-@pytest.mark.parametrize(
-    "value", [True, False, "1", "x", NAN, INF, -INF, [1], torch.tensor([1.0, 2.0]), np.bool_(True)], ids=str
-)
 def test_what_is_no_number_is_refused(
-    which: str, name: str, kind: type, ranges: tuple[Any, ...], optional: bool, value: Any
+    which: str, name: str, kind: type, ranges: tuple[Any, ...], optional: bool
 ) -> None:
-    with pytest.raises(InputError, match=name):
-        replace(EVERY[which], **{name: value})
+    for value in (True, False, "1", "x", NAN, INF, -INF, [1], torch.tensor([1.0, 2.0]), np.bool_(True)):
+        with pytest.raises(InputError, match=name):
+            replace(EVERY[which], **{name: value})
 
 
 @EACH
